@@ -1,0 +1,3 @@
+//! The `commons` command.
+
+fn main() {}

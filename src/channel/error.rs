@@ -1,0 +1,136 @@
+//! Why an operation on a channel did not happen, with the value it was to send.
+
+use crate::Error;
+use std::fmt;
+use std::io;
+
+/// How the other end of a channel went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Departure {
+    /// It was dropped or closed: what it had to say is said.
+    Closed,
+    /// It was abandoned, or dropped by a panic: it had more to say.
+    Abandoned,
+    /// Its process died.
+    Died {
+        /// The process id, in its own pid namespace, where it is still known.
+        pid: Option<u32>,
+    },
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Departure::Closed => write!(f, "it was closed"),
+            Departure::Abandoned => write!(f, "it was abandoned before it was finished"),
+            Departure::Died { pid: Some(pid) } => write!(f, "its process {pid} died"),
+            Departure::Died { pid: None } => write!(f, "its process died"),
+        }
+    }
+}
+
+/// Why an operation on a channel did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// There is no space; only from `try_` forms.
+    #[error("the channel is full")]
+    Full,
+    /// There is nothing; only from `try_` forms.
+    #[error("the channel is empty")]
+    Empty,
+    /// The deadline passed; only from timed forms.
+    #[error("timed out")]
+    TimedOut,
+    /// The other end is gone, and, for a receiving end, everything it published has been received.
+    #[error("the other end is gone: {0}")]
+    Disconnected(Departure),
+    /// This end belongs to the parent process.
+    #[error(
+        "this end belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
+    )]
+    Forked,
+    /// The shared memory contradicts itself: a process wrote where it must not.
+    #[error("the channel is corrupted: {0}")]
+    Corrupted(&'static str),
+}
+
+impl From<Error> for ChannelError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Corrupted { problem, .. } => ChannelError::Corrupted(problem),
+            Error::Forked => ChannelError::Forked,
+            _ => ChannelError::Corrupted("the operating system refused to tell who is alive"),
+        }
+    }
+}
+
+impl From<ChannelError> for io::Error {
+    fn from(error: ChannelError) -> Self {
+        let kind = match error {
+            ChannelError::Full | ChannelError::Empty => io::ErrorKind::WouldBlock,
+            ChannelError::TimedOut => io::ErrorKind::TimedOut,
+            ChannelError::Disconnected(_) => io::ErrorKind::BrokenPipe,
+            ChannelError::Forked => io::ErrorKind::PermissionDenied,
+            ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A value that was not sent, and why.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejected<T> {
+    /// The value, as it was given.
+    pub value: T,
+    /// Why it was not sent.
+    pub reason: ChannelError,
+}
+
+impl<T> fmt::Debug for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Rejected<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not sent: {}", self.reason)
+    }
+}
+
+impl<T> std::error::Error for Rejected<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+impl<T> From<Rejected<T>> for ChannelError {
+    fn from(rejected: Rejected<T>) -> Self {
+        rejected.reason
+    }
+}
+
+impl<T> From<Rejected<T>> for io::Error {
+    fn from(rejected: Rejected<T>) -> Self {
+        rejected.reason.into()
+    }
+}
+
+/// How far an operation on many values came, and why no further.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped after {done}: {reason}")]
+pub struct Partial {
+    /// How many were done.
+    pub done: usize,
+    /// Why the next was not.
+    #[source]
+    pub reason: ChannelError,
+}
+
+impl From<Partial> for ChannelError {
+    fn from(partial: Partial) -> Self {
+        partial.reason
+    }
+}

@@ -1,0 +1,339 @@
+//! The end that pops.
+
+#![allow(unsafe_code, reason = "reads slots in shared memory")]
+
+use super::Element;
+use super::end::{End, FOREVER};
+use crate::channel::ChannelError;
+use crate::raw::ring::{EXPRESS_WORDS, ReadCursor};
+use crate::sys::time;
+use crate::wait::WaitStrategy;
+use bytemuck::AnyBitPattern;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+/// The receiving end of a ring.
+///
+/// There is one in all processes. Move it into the closure of [`Process::spawn`](crate::Process) to
+/// hand it to a child; a copy that came into a process any other way answers
+/// [`ChannelError::Forked`].
+///
+/// Dropping it tells the producer, as soon as that finds the ring full, that nobody receives.
+#[derive(Debug)]
+pub struct Consumer<T> {
+    end: End<ReadCursor>,
+    element: PhantomData<fn() -> T>,
+}
+
+#[cold]
+fn invalid() -> ChannelError {
+    ChannelError::Corrupted("an item is not a valid value of its type")
+}
+
+impl<T: Element> Consumer<T> {
+    pub(super) fn new(end: End<ReadCursor>) -> Self {
+        Consumer { end, element: PhantomData }
+    }
+
+    /// Takes the oldest item, waiting for one.
+    ///
+    /// # Errors
+    /// [`ChannelError::Disconnected`] where there is nothing and the producer is gone;
+    /// [`ChannelError::Forked`]; [`ChannelError::Corrupted`] where the bytes are no value of `T`
+    /// (the item is dropped) or the ring's positions contradict each other.
+    ///
+    /// # Blocking
+    /// While the ring is empty, as the [`WaitStrategy`] says. Ends at once when the producer dies; a
+    /// producer that has not come yet is waited for.
+    #[inline]
+    pub fn pop(&mut self) -> Result<T, ChannelError> {
+        self.end.wait(1, FOREVER)?;
+        self.take()
+    }
+
+    /// Takes the oldest item if there is one.
+    ///
+    /// # Errors
+    /// [`ChannelError::Empty`], and as [`Consumer::pop`].
+    #[inline]
+    pub fn try_pop(&mut self) -> Result<T, ChannelError> {
+        self.end.ready(1)?;
+        self.take()
+    }
+
+    /// Takes the oldest item, waiting for one until `timeout` has passed on the monotonic clock.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Consumer::pop`].
+    pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, ChannelError> {
+        self.end.wait(1, time::after(timeout))?;
+        self.take()
+    }
+
+    /// Takes the oldest item, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Consumer::pop`].
+    pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, ChannelError> {
+        self.end.wait(1, time::at(deadline))?;
+        self.take()
+    }
+
+    /// Takes as many items as there are and `values` has room for, and says how many. Waits for one.
+    ///
+    /// # Errors
+    /// As [`Consumer::pop`]. An empty slice is 0 at once.
+    pub fn pop_slice(&mut self, values: &mut [T]) -> Result<usize, ChannelError> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let available = self.end.wait(values.len() as u64, FOREVER)?;
+        self.take_slice(values, available)
+    }
+
+    /// Takes as many items as there are and `values` has room for, and says how many.
+    ///
+    /// # Errors
+    /// [`ChannelError::Empty`] where there is none, and as [`Consumer::pop_slice`].
+    pub fn try_pop_slice(&mut self, values: &mut [T]) -> Result<usize, ChannelError> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let available = self.end.ready(values.len() as u64)?;
+        self.take_slice(values, available)
+    }
+
+    /// The items from the oldest on, until the producer is gone, waiting for each. What ends it is
+    /// not told; use [`Consumer::pop`] to know.
+    ///
+    /// # Examples
+    /// ```
+    /// let (mut producer, mut consumer) = commons::spsc::ring(8)?;
+    /// producer.push_all(&[1u8, 2, 3])?;
+    /// drop(producer);
+    /// assert_eq!(consumer.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&mut self) -> impl Iterator<Item = T> + '_ {
+        std::iter::from_fn(|| self.pop().ok())
+    }
+
+    #[inline(always)]
+    fn slot(&self, slot: u64) -> *const T {
+        // SAFETY: cursors keep `slot` below the capacity, for which `Parts::find` checked the range.
+        unsafe { self.end.slots().cast::<T>().add(slot as usize) }
+    }
+
+    /// Copies, checks and releases the oldest item; there is one.
+    #[inline(always)]
+    fn take(&mut self) -> Result<T, ChannelError> {
+        let ring = self.end.ring();
+        let express = if size_of::<T>() <= EXPRESS_WORDS * size_of::<u64>() {
+            self.end.cursor.express(ring)
+        } else {
+            None
+        };
+        let bits: T::Bits = match express {
+            Some(copy) => {
+                let bytes = bytemuck::bytes_of(&copy);
+                bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])
+            }
+            None => {
+                let slot = self.slot(self.end.cursor.slot());
+                // SAFETY: the slot is published: the consumer's alone, and aligned. `Bits` has the
+                // layout of `T`, and any bytes are a value of it.
+                unsafe { slot.cast::<T::Bits>().read() }
+            }
+        };
+        self.end.cursor.release(ring, 1);
+        ReadCursor::notify(ring, self.end.is_registered());
+        if !T::is_valid_bit_pattern(&bits) {
+            return Err(invalid());
+        }
+        // SAFETY: `bits` was just found to be a valid `T`, whose layout it has.
+        Ok(unsafe { core::mem::transmute_copy::<T::Bits, T>(&bits) })
+    }
+
+    fn take_slice(&mut self, values: &mut [T], available: u64) -> Result<usize, ChannelError> {
+        let count = values.len().min(available as usize);
+        let first = self.end.cursor.slot();
+        let before_wrap = count.min(self.capacity() - first as usize);
+        let valid = values[0];
+        let bits = values.as_mut_ptr().cast::<T::Bits>();
+        for (slot, to, length) in [(first, 0, before_wrap), (0, before_wrap, count - before_wrap)] {
+            let from = self.slot(slot).cast::<T::Bits>();
+            // SAFETY: `to` is within `values`.
+            let to = unsafe { bits.add(to) };
+            // SAFETY: the slots from `slot` on are published and in a row, `to` has room for them,
+            // and any bytes are a value of `Bits`.
+            unsafe { to.copy_from_nonoverlapping(from, length) };
+        }
+        let ring = self.end.ring();
+        self.end.cursor.release(ring, count as u64);
+        ReadCursor::notify(ring, self.end.is_registered());
+        // SAFETY: the first `count` values were just written as `Bits`, and are not used as `T`
+        // before they are checked.
+        let copied = unsafe { core::slice::from_raw_parts(bits, count) };
+        let sound = copied.iter().position(|bits| !T::is_valid_bit_pattern(bits)).unwrap_or(count);
+        if sound < count {
+            for i in sound..count {
+                // SAFETY: within `values`; makes a valid value of what is none.
+                unsafe { values.as_mut_ptr().add(i).write(valid) };
+            }
+            if sound == 0 {
+                return Err(invalid());
+            }
+        }
+        Ok(sound)
+    }
+}
+
+impl<T> Consumer<T> {
+    /// How many items the ring holds at most.
+    pub fn capacity(&self) -> usize {
+        self.end.ring().capacity as usize
+    }
+
+    /// How many items are published and not released. Stale by the time the caller looks at it:
+    /// there may be more.
+    pub fn len(&self) -> usize {
+        self.end.ring().fill() as usize
+    }
+
+    /// Whether no item is there. Stale by the time the caller looks at it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the producer has no space. Stale by the time the caller looks at it.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// How blocking operations of this end wait.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.end.strategy()
+    }
+
+    /// Sets how blocking operations of this end wait.
+    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
+        self.end.set_strategy(strategy);
+    }
+
+    /// Leaves although there is more to receive: the producer sees
+    /// [`Departure::Abandoned`](crate::Departure).
+    pub fn abandon(mut self) {
+        self.end.abandon();
+    }
+}
+
+impl<T: Element + AnyBitPattern> Consumer<T> {
+    /// Lends up to `wanted` items in a row, from the oldest on, at least one, waiting for that one.
+    ///
+    /// They stay in the ring until [`Loan::release`]; a loan that is dropped releases nothing. Items
+    /// in a row end where the ring wraps.
+    ///
+    /// # Errors
+    /// As [`Consumer::pop`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    #[inline]
+    pub fn peek(&mut self, wanted: usize) -> Result<Loan<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a loan of no items");
+        let available = self.end.wait(wanted as u64, FOREVER)?;
+        Ok(self.loan(wanted, available))
+    }
+
+    /// Lends up to `wanted` items in a row, from the oldest on, if there is one.
+    ///
+    /// # Errors
+    /// [`ChannelError::Empty`], and as [`Consumer::pop`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    #[inline]
+    pub fn try_peek(&mut self, wanted: usize) -> Result<Loan<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a loan of no items");
+        let available = self.end.ready(wanted as u64)?;
+        Ok(self.loan(wanted, available))
+    }
+
+    /// Lends up to `wanted` items in a row, waiting for one until `timeout` has passed.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Consumer::pop`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    pub fn peek_timeout(
+        &mut self,
+        wanted: usize,
+        timeout: Duration,
+    ) -> Result<Loan<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a loan of no items");
+        let available = self.end.wait(wanted as u64, time::after(timeout))?;
+        Ok(self.loan(wanted, available))
+    }
+
+    /// All published items that lie in a row, at least one, waiting for that one.
+    pub(super) fn published(&mut self) -> Result<&[T], ChannelError> {
+        let available = self.end.wait(u64::MAX, FOREVER)?;
+        let Loan { first, count, .. } = self.loan(usize::MAX, available);
+        // SAFETY: as in `Loan::deref`; the borrow of `self` keeps them from being released.
+        Ok(unsafe { core::slice::from_raw_parts(first, count) })
+    }
+
+    /// Gives up to `count` slots, and at most what is known to be published, back to the producer.
+    pub(super) fn release(&mut self, count: usize) {
+        let Ok(known) = self.end.ready(1) else { return };
+        let ring = self.end.ring();
+        self.end.cursor.release(ring, known.min(count as u64));
+        ReadCursor::notify(ring, self.end.is_registered());
+    }
+
+    #[inline(always)]
+    fn loan(&mut self, wanted: usize, available: u64) -> Loan<'_, T> {
+        let slot = self.end.cursor.slot();
+        let in_a_row = self.capacity() - slot as usize;
+        let count = wanted.min(available as usize).min(in_a_row);
+        Loan { first: self.slot(slot), count, consumer: self, not_send: PhantomData }
+    }
+}
+
+/// Items in the ring, in place.
+#[derive(Debug)]
+#[must_use = "a loan that is dropped releases nothing"]
+pub struct Loan<'a, T: Element> {
+    consumer: &'a mut Consumer<T>,
+    first: *const T,
+    count: usize,
+    not_send: PhantomData<*const T>,
+}
+
+impl<T: Element> Loan<'_, T> {
+    /// Gives the first `count` slots back to the producer.
+    ///
+    /// # Panics
+    /// If `count` is more than were lent.
+    #[inline]
+    pub fn release(self, count: usize) {
+        assert!(count <= self.count, "{count} items released of {} lent", self.count);
+        let end = &mut self.consumer.end;
+        let ring = end.ring();
+        end.cursor.release(ring, count as u64);
+        ReadCursor::notify(ring, end.is_registered());
+    }
+}
+
+impl<T: Element> Deref for Loan<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `count` slots in a row from `first` on are published: the consumer's alone, which
+        // this borrows. `peek` asks for types of which any bytes are a value.
+        unsafe { core::slice::from_raw_parts(self.first, self.count) }
+    }
+}

@@ -1,0 +1,371 @@
+//! What a producer and a consumer have in common: a role, a position, a peer.
+
+#![allow(unsafe_code, reason = "refers to a ring in shared memory")]
+
+use super::parts::Parts;
+use crate::channel::{ChannelError, Departure};
+use crate::member::{Doubt, Stamp, Watch};
+use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, WriteCursor};
+use crate::raw::role::{Holder, Role};
+use crate::raw::wait_cell::WaitCell;
+use crate::segment::{Attachment, child_stamp};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{barrier, futex};
+use crate::sys::{fork, membarrier, time};
+use crate::wait::{Asleep, NEVER, Wait, WaitStrategy, block_on};
+use crate::{Error, Result};
+
+/// One of the two sides of a ring.
+pub(super) trait Side: Copy {
+    const ROLE: &'static str;
+    /// What it means that there is nothing to do.
+    const NOTHING: ChannelError;
+
+    fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
+    /// How many slots are this side's; looks further only where fewer than `wanted` are known.
+    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction>;
+    fn role(control: &Control) -> &Role;
+    fn peer_role(control: &Control) -> &Role;
+    /// Where this side sleeps.
+    fn cell(control: &Control) -> &WaitCell;
+    /// Where the peer sleeps.
+    fn peer_cell(control: &Control) -> &WaitCell;
+}
+
+impl Side for WriteCursor {
+    const ROLE: &'static str = "producer";
+    const NOTHING: ChannelError = ChannelError::Full;
+
+    fn at(ring: Ring<'_>) -> Result<Self, Contradiction> {
+        WriteCursor::at(ring)
+    }
+    #[inline(always)]
+    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
+        self.free(ring, wanted)
+    }
+    fn role(control: &Control) -> &Role {
+        &control.producer
+    }
+    fn peer_role(control: &Control) -> &Role {
+        &control.consumer
+    }
+    fn cell(control: &Control) -> &WaitCell {
+        &control.space
+    }
+    fn peer_cell(control: &Control) -> &WaitCell {
+        &control.items
+    }
+}
+
+impl Side for ReadCursor {
+    const ROLE: &'static str = "consumer";
+    const NOTHING: ChannelError = ChannelError::Empty;
+
+    fn at(ring: Ring<'_>) -> Result<Self, Contradiction> {
+        ReadCursor::at(ring)
+    }
+    #[inline(always)]
+    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
+        self.available(ring, wanted)
+    }
+    fn role(control: &Control) -> &Role {
+        &control.consumer
+    }
+    fn peer_role(control: &Control) -> &Role {
+        &control.producer
+    }
+    fn cell(control: &Control) -> &WaitCell {
+        &control.items
+    }
+    fn peer_cell(control: &Control) -> &WaitCell {
+        &control.space
+    }
+}
+
+/// One end of a ring, without the type of what goes through it.
+#[derive(Debug)]
+pub(super) struct End<S: Side> {
+    pub(super) cursor: S,
+    parts: Parts,
+    /// The word that holds this process's fork epoch, and the epoch in which this end is ours.
+    epoch_word: &'static AtomicU32,
+    epoch: u32,
+    /// Whether sleepers reach this process with their barrier.
+    registered: bool,
+    strategy: WaitStrategy,
+    /// Leave without finishing.
+    abandoned: bool,
+    attachment: Attachment,
+}
+
+// SAFETY: the pointers lead into memory that the attachment keeps mapped and that every process may
+// use at once; the rest is Send. A thread uses an end by `&mut`.
+unsafe impl<S: Side + Send> Send for End<S> {}
+// SAFETY: `&End` gives only reads of atomics.
+unsafe impl<S: Side + Sync> Sync for End<S> {}
+
+impl<S: Side> End<S> {
+    /// Takes the role for this process.
+    pub(super) fn claim(attachment: Attachment, parts: Parts) -> Result<Self> {
+        let core = attachment.core();
+        let me = core.membership()?;
+        // SAFETY: `attachment` lives to the end of this function or in the end itself.
+        let ring = unsafe { parts.ring() };
+        claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
+        // Before anything can fail: from here on the destructor gives the role back.
+        core.add_exclusive();
+        let cursor = S::at(ring).map_err(|Contradiction| {
+            S::role(ring.control).leave(me.stamp().pack(), false);
+            core.remove_exclusive();
+            core.mapping().corrupted("the positions of a ring are more than a capacity apart")
+        })?;
+        attachment.prefault();
+        // A peer that sleeps is to watch this process from now on.
+        S::peer_cell(ring.control).wake();
+        let epoch = fork::epoch();
+        Ok(End {
+            cursor,
+            parts,
+            epoch_word: fork::epoch_word(),
+            epoch,
+            registered: membarrier::register(),
+            strategy: WaitStrategy::default(),
+            abandoned: false,
+            attachment,
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn ring<'a>(&self) -> Ring<'a> {
+        // SAFETY: the attachment lives as long as `self`, and no caller keeps the ring longer.
+        unsafe { self.parts.ring() }
+    }
+
+    #[inline(always)]
+    pub(super) fn slots(&self) -> *mut u8 {
+        self.parts.slots.as_ptr()
+    }
+
+    #[inline(always)]
+    pub(super) fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    pub(super) fn strategy(&self) -> WaitStrategy {
+        self.strategy
+    }
+
+    pub(super) fn set_strategy(&mut self, strategy: WaitStrategy) {
+        self.strategy = strategy;
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// The slots that are this side's, at least one, without waiting. Looks further only where fewer
+    /// than `wanted` are known.
+    #[inline(always)]
+    pub(super) fn ready(&mut self, wanted: u64) -> Result<u64, ChannelError> {
+        self.check_epoch()?;
+        match self.cursor.count(self.ring(), wanted) {
+            Ok(0) => Err(self.nothing()),
+            Ok(count) => Ok(count),
+            Err(Contradiction) => Err(contradiction()),
+        }
+    }
+
+    /// The same, waiting until there is one.
+    #[inline(always)]
+    pub(super) fn wait(&mut self, wanted: u64, deadline: u64) -> Result<u64, ChannelError> {
+        self.check_epoch()?;
+        match self.cursor.count(self.ring(), wanted) {
+            Ok(0) => self.wait_slow(deadline),
+            Ok(count) => Ok(count),
+            Err(Contradiction) => Err(contradiction()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_slow(&mut self, deadline: u64) -> Result<u64, ChannelError> {
+        let ring = self.ring();
+        let strategy = self.strategy;
+        let attachment = &self.attachment;
+        // The thread that waits may be another than the one whose beacon this process had.
+        attachment.core().membership()?;
+        let mut waiting =
+            Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
+        block_on(&mut waiting, S::cell(ring.control), strategy, deadline)
+            .unwrap_or(Err(ChannelError::TimedOut))
+    }
+
+    /// There is nothing: because the peer is gone, or not yet.
+    #[cold]
+    #[inline(never)]
+    fn nothing(&mut self) -> ChannelError {
+        let ring = self.ring();
+        let attachment = &self.attachment;
+        let suspect = match S::peer_role(ring.control).read().0 {
+            Holder::Vacant => false,
+            Holder::Held(stamp) => Stamp::unpack(stamp)
+                .is_none_or(|s| attachment.core().table().is_ok_and(|t| t.is_suspect(s))),
+            Holder::Closed | Holder::Abandoned => true,
+        };
+        if !suspect {
+            return S::NOTHING;
+        }
+        let mut waiting =
+            Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
+        match waiting.settle(false) {
+            Ok(Ok(_)) | Err(_) => S::NOTHING,
+            Ok(Err(error)) => error,
+        }
+    }
+
+    /// Whether this end is this process's; a forked child that was handed it makes it its own.
+    #[inline(always)]
+    pub(super) fn check_epoch(&mut self) -> Result<(), ChannelError> {
+        // Relaxed: the page is this process's own.
+        if self.epoch_word.load(Ordering::Relaxed) == self.epoch {
+            return Ok(());
+        }
+        Ok(self.inherit()?)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn inherit(&mut self) -> Result<()> {
+        let epoch = fork::epoch();
+        if self.epoch == epoch {
+            return Ok(());
+        }
+        let core = self.attachment.core();
+        let me = core.membership_if_any().ok_or(Error::Forked)?;
+        if !S::role(self.ring().control).is_held_by(me.stamp().pack()) {
+            return Err(Error::Forked);
+        }
+        self.attachment.settle()?;
+        self.attachment.prefault();
+        self.registered = membarrier::register();
+        self.epoch = epoch;
+        Ok(())
+    }
+}
+
+impl<S: Side> Drop for End<S> {
+    fn drop(&mut self) {
+        let core = self.attachment.core().clone();
+        if self.inherit().is_err() {
+            // A copy in a process that it was not handed to.
+            return;
+        }
+        core.remove_exclusive();
+        let Some(me) = core.membership_if_any() else { return };
+        let control = self.ring().control;
+        let mine = me.stamp().pack();
+        match child_stamp(&core) {
+            Some(child) => S::role(control).hand_over(mine, child.pack()),
+            None => {
+                let in_order = !self.abandoned && !std::thread::panicking();
+                S::role(control).leave(mine, in_order)
+            }
+        };
+        // The peer may sleep: it is to see that this end is closed, or watch the child.
+        let _ = barrier::heavy();
+        S::peer_cell(control).wake();
+    }
+}
+
+#[cold]
+fn contradiction() -> ChannelError {
+    ChannelError::Corrupted("the positions of a ring are more than a capacity apart")
+}
+
+/// A wait for the first slot.
+struct Waiting<'a, 'e, S> {
+    cursor: &'e mut S,
+    ring: Ring<'a>,
+    attachment: &'a Attachment,
+    doubt: Doubt,
+}
+
+impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
+    type Output = Result<u64, ChannelError>;
+
+    #[inline(always)]
+    fn poll(&mut self) -> Option<Self::Output> {
+        match self.cursor.count(self.ring, 1) {
+            Ok(0) => None,
+            Ok(count) => Some(Ok(count)),
+            Err(Contradiction) => Some(Err(contradiction())),
+        }
+    }
+
+    fn settle(&mut self, timed_out: bool) -> Result<Self::Output, Asleep<'a>> {
+        if let Some(output) = self.poll() {
+            return Ok(output);
+        }
+        match self.peer(timed_out) {
+            Ok(Ok(watch)) => Err(Asleep { other: watch.beacon, slice: watch.slice }),
+            // What it published before it went is visible by now, and comes first.
+            Ok(Err(departure)) => {
+                Ok(self.poll().unwrap_or(Err(ChannelError::Disconnected(departure))))
+            }
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+}
+
+impl<'a, S: Side> Waiting<'a, '_, S> {
+    /// How to watch the peer, or how it went.
+    fn peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
+        let (holder, _) = S::peer_role(self.ring.control).read();
+        let stamp = match holder {
+            Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
+            Holder::Closed => return Ok(Err(Departure::Closed)),
+            Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
+            Holder::Held(stamp) => stamp,
+        };
+        let core = self.attachment.core();
+        let damaged = || core.mapping().corrupted("a role is held by nobody");
+        let stamp = Stamp::unpack(stamp).ok_or_else(damaged)?;
+        let table = core.table()?;
+        if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
+            return Ok(Ok(watch));
+        }
+        let pid = table.pid(stamp);
+        table.pass_on(stamp);
+        Ok(Err(Departure::Died { pid }))
+    }
+}
+
+/// Takes a role that nobody alive has.
+fn claim_role(attachment: &Attachment, role: &Role, me: Stamp, name: &'static str) -> Result<()> {
+    let core = attachment.core();
+    let table = core.table()?;
+    let mut pause = 50_000;
+    loop {
+        let (holder, seen) = role.read();
+        if let Holder::Held(stamp) = holder
+            && let Some(stamp) = Stamp::unpack(stamp)
+            && (stamp == me || !table.is_gone(stamp)?)
+        {
+            if stamp == me || !table.runs_no_more(stamp)? {
+                let pid = table.pid(stamp).unwrap_or(0);
+                return Err(Error::RoleTaken { name: attachment.name().into(), role: name, pid });
+            }
+            // It will never run again, but the kernel is not done with it. Nothing wakes when it is.
+            let never = AtomicU32::new(0);
+            futex::wait_either((&never, 0), None, Some(time::now() + pause));
+            pause = (2 * pause).min(5_000_000);
+            continue;
+        }
+        if role.claim(seen, me.pack()) {
+            return Ok(());
+        }
+    }
+}
+
+/// The deadline of an operation that has none.
+pub(super) const FOREVER: u64 = NEVER;

@@ -1,0 +1,84 @@
+//! Single-producer single-consumer rings: the fastest way from one process to another.
+//!
+//! A ring holds a fixed number of values of one fixed-size type. One process has its [`Producer`],
+//! one its [`Consumer`]; both work in place if they like. An operation that finds space, or an item,
+//! is a few loads and stores: no system call, no allocation, no copy that was not asked for.
+//!
+//! | to get | call |
+//! |---|---|
+//! | both ends, to move one into a child process | [`ring()`] |
+//! | a pair of rings for requests and replies, at the latency of one cache line | [`duplex()`] |
+//! | a ring that unrelated processes find by name, or in a [`Segment`](crate::Segment) | [`Ring`] |
+//!
+//! # When a process dies
+//! An item is published at one instant and released at one instant. Killed at any instruction, a
+//! producer leaves everything it published, complete, and nothing of what it had not; a consumer
+//! leaves everything it had not released. There is nothing to repair. The survivor learns of the
+//! death at once if it is blocked, and otherwise when it next finds the ring full or empty
+//! ([`ChannelError::Disconnected`](crate::ChannelError)). A successor takes over the dead one's end
+//! with [`Ring::producer`] or [`Ring::consumer`] and goes on where it stopped; an item that its
+//! consumer had taken in place and not released is delivered again.
+//!
+//! # Trust
+//! The copying operations (`push`, `pop`, slices) check what they copied before they give it to the
+//! caller: whatever bytes a hostile peer writes, they answer with values that are valid for their
+//! type, or [`ChannelError::Corrupted`](crate::ChannelError). [`Producer::reserve`] and
+//! [`Consumer::peek`] give references into shared memory and trust the peer to keep to the protocol.
+//!
+//! # Examples
+//! ```
+//! let (mut producer, mut consumer) = commons::spsc::ring::<u64>(1024)?;
+//! let child = commons::Process::spawn(move || {
+//!     for i in 0..10_000 {
+//!         producer.push(i).expect("the parent receives");
+//!     }
+//! })?;
+//! let mut sum = 0;
+//! while let Ok(i) = consumer.pop() {
+//!     sum += i;
+//! }
+//! assert_eq!(sum, 49_995_000);
+//! child.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod consumer;
+mod duplex;
+mod end;
+mod io;
+mod parts;
+mod producer;
+mod ring;
+
+pub(crate) use parts::look;
+
+pub use consumer::{Consumer, Loan};
+pub use duplex::{Duplex, duplex};
+pub use producer::{Grant, Producer};
+pub use ring::{Ring, ring};
+
+/// Types whose values can cross by copy: of fixed size, without padding or pointers, and checkable
+/// for validity.
+///
+/// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::CheckedBitPattern`]:
+/// numbers, `bool`, `char`, arrays of them, and `#[repr(C)]` structs and field-less enums that
+/// derive both.
+///
+/// # Examples
+/// ```
+/// #[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
+/// #[repr(C)]
+/// struct Tick {
+///     price: f64,
+///     size: u32,
+///     is_bid: bool,
+///     padding: [u8; 3],
+/// }
+/// let (mut producer, mut consumer) = commons::spsc::ring::<Tick>(16)?;
+/// producer.push(Tick { price: 1.5, size: 7, is_bid: true, padding: [0; 3] })?;
+/// assert_eq!(consumer.pop()?.size, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Element: bytemuck::NoUninit + bytemuck::CheckedBitPattern {}
+
+impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Element for T {}

@@ -1,0 +1,171 @@
+//! Where the parts of a ring are in its object.
+//!
+//! One ring: lane, head, control, each on lines of their own, then the slots. A pair of rings has
+//! its two lanes in one line; see [`crate::raw::ring::Lane`].
+
+#![allow(unsafe_code, reason = "turns offsets into references")]
+
+use crate::Result;
+use crate::layout::{LINES, Plan};
+use crate::raw::ring::{Control, Head, Lane, Ring};
+use crate::raw::role::Holder;
+use crate::segment::{Attachment, Core, Kind, Mapping, NewObject, ObjectInfo, Place, Shared};
+use std::ptr::NonNull;
+
+// SAFETY: made of atomics.
+unsafe impl Shared for Lane {}
+// SAFETY: made of atomics.
+unsafe impl Shared for Head {}
+// SAFETY: made of atomics.
+unsafe impl Shared for Control {}
+
+/// Offsets of one ring's parts from the start of its object.
+#[derive(Clone, Copy, Debug)]
+struct Offsets {
+    lane: u64,
+    head: u64,
+    control: u64,
+    slots: u64,
+}
+
+/// How an object of `rings` rings of this description is laid out.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    rings: [Offsets; 2],
+    count: usize,
+    plan: Plan,
+}
+
+fn layout(info: &ObjectInfo) -> Result<Layout> {
+    let count = if info.kind == Kind::Duplex { 2 } else { 1 };
+    let mut plan = Plan::new();
+    let lanes = plan.place_bytes(size_of::<Lane>() as u64, LINES, count)?;
+    let mut rings = [Offsets { lane: lanes, head: 0, control: 0, slots: 0 }; 2];
+    rings[1].lane += size_of::<Lane>() as u64;
+    for ring in &mut rings[..count as usize] {
+        ring.head = plan.place::<Head>()?;
+        ring.control = plan.place::<Control>()?;
+    }
+    for ring in &mut rings[..count as usize] {
+        let align = info.element_align.max(LINES);
+        // Slots begin at the alignment of lines, and follow each other at that of the element.
+        plan.place_bytes(0, align, 1)?;
+        ring.slots = plan.place_bytes(info.element_size, align, 1)?;
+        let rest = info.capacity.saturating_sub(1);
+        plan.place_bytes(info.element_size, info.element_align, rest)?;
+    }
+    Ok(Layout { rings, count: count as usize, plan })
+}
+
+/// The parts of one ring, in this process's memory. Valid while the object is attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    lane: NonNull<Lane>,
+    head: NonNull<Head>,
+    control: NonNull<Control>,
+    pub(super) slots: NonNull<u8>,
+    capacity: u64,
+}
+
+impl Parts {
+    /// The ring.
+    ///
+    /// # Safety
+    /// The object that the parts were found in is attached for as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn ring<'a>(self) -> Ring<'a> {
+        // SAFETY: found by `find`, which checked the place; attached, says the caller.
+        let lane = unsafe { self.lane.as_ref() };
+        // SAFETY: as above.
+        let head = unsafe { self.head.as_ref() };
+        // SAFETY: as above.
+        let control = unsafe { self.control.as_ref() };
+        Ring { lane, head, control, capacity: self.capacity }
+    }
+
+    /// Finds and checks the parts of ring number `which` of an attached object.
+    pub(super) fn find(attachment: &Attachment, which: usize) -> Result<Self> {
+        let mapping = attachment.core().mapping();
+        Self::find_at(mapping, attachment.place(), attachment.info(), which)
+    }
+
+    fn find_at(mapping: &Mapping, place: &Place, info: &ObjectInfo, which: usize) -> Result<Self> {
+        let layout = layout(info)?;
+        if layout.plan.size() != place.payload_size || info.capacity == 0 {
+            return Err(mapping.corrupted("the size of a ring is not that of its capacity"));
+        }
+        let offsets = layout.rings[..layout.count].get(which);
+        let offsets = offsets.ok_or_else(|| mapping.corrupted("a ring is missing"))?;
+        let base = place.payload;
+        let slots = info.element_size * info.capacity;
+        Ok(Parts {
+            lane: NonNull::from(mapping.at::<Lane>(base + offsets.lane)?),
+            head: NonNull::from(mapping.at::<Head>(base + offsets.head)?),
+            control: NonNull::from(mapping.at::<Control>(base + offsets.control)?),
+            slots: mapping.range(base + offsets.slots, slots, info.element_align)?,
+            capacity: info.capacity,
+        })
+    }
+}
+
+/// What can be seen of one ring from outside.
+#[derive(Debug)]
+pub(crate) struct RingView {
+    pub(crate) fill: u64,
+    pub(crate) roles: [(&'static str, Holder); 2],
+}
+
+/// Looks at the rings of an object, if it has any, without taking part.
+pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Vec<RingView>> {
+    let rings = match info.kind {
+        Kind::Ring => 1,
+        Kind::Duplex => 2,
+        _ => 0,
+    };
+    (0..rings)
+        .map(|which| {
+            let parts = Parts::find_at(core.mapping(), place, info, which)?;
+            // SAFETY: `core` keeps the object mapped while this runs.
+            let ring = unsafe { parts.ring() };
+            let Control { producer, consumer, .. } = ring.control;
+            let roles = [("producer", producer.read().0), ("consumer", consumer.read().0)];
+            Ok(RingView { fill: ring.fill(), roles })
+        })
+        .collect()
+}
+
+/// Makes the object that `info` describes, by one of the ways to make one.
+pub(super) fn make<R>(
+    info: &ObjectInfo,
+    kept: bool,
+    with: impl FnOnce(NewObject<'_>, &dyn Fn(NonNull<u8>) -> Result<()>) -> Result<R>,
+) -> Result<R> {
+    let layout = layout(info)?;
+    let new = NewObject { info, size: layout.plan.size(), align: layout.plan.align(), kept };
+    with(new, &|object| {
+        for offsets in &layout.rings[..layout.count] {
+            write(object, offsets.lane, Lane::new());
+            write(object, offsets.head, Head::new());
+            write(object, offsets.control, Control::new());
+        }
+        Ok(())
+    })
+}
+
+/// Puts a part into an object that is being made.
+fn write<P: Shared>(object: NonNull<u8>, offset: u64, part: P) {
+    // SAFETY: `layout` placed the part at this offset of an object of its size and alignment.
+    let place = unsafe { object.add(offset as usize) };
+    // SAFETY: as above, and nobody else reads the object yet.
+    unsafe { place.cast::<P>().write(part) };
+}
+
+/// Bytes of heap that an object takes in a segment of its own.
+pub(super) fn heap_bytes(info: &ObjectInfo) -> Result<u64> {
+    let layout = layout(info)?;
+    let limit = i64::MAX as u64;
+    let too_large = || crate::Error::TooLarge { what: "a ring", asked: info.capacity, limit };
+    // The object, its alignment, and the head of its block twice over.
+    let bytes = layout.plan.size().checked_add(layout.plan.align());
+    bytes.and_then(|bytes| bytes.checked_add(1024)).ok_or_else(too_large)
+}

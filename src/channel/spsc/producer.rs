@@ -1,0 +1,336 @@
+//! The end that pushes.
+
+#![allow(unsafe_code, reason = "writes slots in shared memory")]
+
+use super::Element;
+use super::end::{End, FOREVER};
+use crate::channel::{ChannelError, Partial, Rejected};
+use crate::raw::ring::{EXPRESS_WORDS, WriteCursor};
+use crate::sys::time;
+use crate::wait::WaitStrategy;
+use bytemuck::AnyBitPattern;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+/// The sending end of a ring.
+///
+/// There is one in all processes. Move it into the closure of [`Process::spawn`](crate::Process) to
+/// hand it to a child; a copy that came into a process any other way answers
+/// [`ChannelError::Forked`].
+///
+/// Dropping it closes the ring in order: the consumer gets what was published and then
+/// [`Departure::Closed`](crate::Departure). Dropped by a panic, or through [`Producer::abandon`], it
+/// says that more was to come.
+#[derive(Debug)]
+pub struct Producer<T> {
+    end: End<WriteCursor>,
+    element: PhantomData<fn(T)>,
+}
+
+/// Elements that travel as an express copy too.
+const fn is_small<T>() -> bool {
+    size_of::<T>() <= EXPRESS_WORDS * size_of::<u64>()
+}
+
+impl<T: Element> Producer<T> {
+    pub(super) fn new(end: End<WriteCursor>) -> Self {
+        Producer { end, element: PhantomData }
+    }
+
+    /// Publishes a value, waiting for space.
+    ///
+    /// # Errors
+    /// [`ChannelError::Disconnected`] where there is no space and the consumer is gone;
+    /// [`ChannelError::Forked`], [`ChannelError::Corrupted`]. The value comes back.
+    ///
+    /// # Blocking
+    /// While the ring is full, as the [`WaitStrategy`] says. Ends at once when the consumer dies; a
+    /// consumer that has not come yet is waited for.
+    #[inline]
+    pub fn push(&mut self, value: T) -> Result<(), Rejected<T>> {
+        match self.end.wait(1, FOREVER) {
+            Ok(_) => {
+                self.put(value);
+                Ok(())
+            }
+            Err(reason) => Err(Rejected { value, reason }),
+        }
+    }
+
+    /// Publishes a value if there is space.
+    ///
+    /// # Errors
+    /// [`ChannelError::Full`], and as [`Producer::push`].
+    #[inline]
+    pub fn try_push(&mut self, value: T) -> Result<(), Rejected<T>> {
+        match self.end.ready(1) {
+            Ok(_) => {
+                self.put(value);
+                Ok(())
+            }
+            Err(reason) => Err(Rejected { value, reason }),
+        }
+    }
+
+    /// Publishes a value, waiting for space until `timeout` has passed on the monotonic clock.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Producer::push`].
+    pub fn push_timeout(&mut self, value: T, timeout: Duration) -> Result<(), Rejected<T>> {
+        self.push_until(value, time::after(timeout))
+    }
+
+    /// Publishes a value, waiting for space until `deadline`.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Producer::push`].
+    pub fn push_deadline(&mut self, value: T, deadline: Instant) -> Result<(), Rejected<T>> {
+        self.push_until(value, time::at(deadline))
+    }
+
+    fn push_until(&mut self, value: T, deadline: u64) -> Result<(), Rejected<T>> {
+        match self.end.wait(1, deadline) {
+            Ok(_) => {
+                self.put(value);
+                Ok(())
+            }
+            Err(reason) => Err(Rejected { value, reason }),
+        }
+    }
+
+    /// Publishes as many of `values`, from the first on, as there is space for, and says how many.
+    /// Waits for space for one. They become visible together.
+    ///
+    /// # Errors
+    /// As [`Producer::push`]. Nothing was published then. An empty slice is 0 at once.
+    pub fn push_slice(&mut self, values: &[T]) -> Result<usize, ChannelError> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let free = self.end.wait(values.len() as u64, FOREVER)?;
+        Ok(self.put_slice(values, free))
+    }
+
+    /// Publishes as many of `values`, from the first on, as there is space for, and says how many.
+    ///
+    /// # Errors
+    /// [`ChannelError::Full`] where there is space for none, and as [`Producer::push_slice`].
+    pub fn try_push_slice(&mut self, values: &[T]) -> Result<usize, ChannelError> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        let free = self.end.ready(values.len() as u64)?;
+        Ok(self.put_slice(values, free))
+    }
+
+    /// Publishes all of `values`, in as many steps as the space asks for.
+    ///
+    /// # Errors
+    /// As [`Producer::push`], with how many were published before.
+    pub fn push_all(&mut self, values: &[T]) -> Result<(), Partial> {
+        let mut done = 0;
+        while done < values.len() {
+            done += self.push_slice(&values[done..]).map_err(|reason| Partial { done, reason })?;
+        }
+        Ok(())
+    }
+
+    /// How many items can be pushed before the ring is full. The consumer may have made more space
+    /// by the time the caller looks at the number.
+    pub fn slots(&self) -> usize {
+        self.capacity() - self.len()
+    }
+
+    #[inline(always)]
+    fn slot(&self, slot: u64) -> *mut T {
+        // SAFETY: cursors keep `slot` below the capacity, for which `Parts::find` checked the range.
+        unsafe { self.end.slots().cast::<T>().add(slot as usize) }
+    }
+
+    /// Writes and publishes one value; a slot is free.
+    #[inline(always)]
+    fn put(&mut self, value: T) {
+        let slot = self.slot(self.end.cursor.slot());
+        // SAFETY: the slot is free: the producer's alone, and aligned for `T`.
+        unsafe { slot.write(value) };
+        let ring = self.end.ring();
+        if is_small::<T>() {
+            let mut copy = [0u64; EXPRESS_WORDS];
+            let bytes = bytemuck::bytes_of_mut(&mut copy);
+            bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
+            self.end.cursor.publish_express(ring, copy);
+        } else {
+            self.end.cursor.publish(ring, 1);
+        }
+        WriteCursor::notify(ring, self.end.is_registered());
+    }
+
+    fn put_slice(&mut self, values: &[T], free: u64) -> usize {
+        let count = values.len().min(free as usize);
+        let first = self.end.cursor.slot();
+        let before_wrap = count.min(self.capacity() - first as usize);
+        for (slot, part) in [(first, &values[..before_wrap]), (0, &values[before_wrap..count])] {
+            // SAFETY: the slots from `slot` on for the length of `part` are free and in a row.
+            unsafe { self.slot(slot).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+        }
+        let ring = self.end.ring();
+        self.end.cursor.publish(ring, count as u64);
+        WriteCursor::notify(ring, self.end.is_registered());
+        count
+    }
+}
+
+impl<T> Producer<T> {
+    /// How many items the ring holds at most.
+    pub fn capacity(&self) -> usize {
+        self.end.ring().capacity as usize
+    }
+
+    /// How many items are published and not released. Stale by the time the caller looks at it.
+    pub fn len(&self) -> usize {
+        self.end.ring().fill() as usize
+    }
+
+    /// Whether no item is published and not released. Stale by the time the caller looks at it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no space. Stale by the time the caller looks at it.
+    pub fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+
+    /// How blocking operations of this end wait.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.end.strategy()
+    }
+
+    /// Sets how blocking operations of this end wait.
+    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
+        self.end.set_strategy(strategy);
+    }
+
+    /// Leaves without finishing: the consumer gets what was published, and then
+    /// [`Departure::Abandoned`](crate::Departure).
+    pub fn abandon(mut self) {
+        self.end.abandon();
+    }
+}
+
+impl<T: Element + AnyBitPattern> Producer<T> {
+    /// Gives up to `wanted` free slots in a row to write into, at least one, waiting for that one.
+    ///
+    /// The slots hold old values. Nothing is visible to the consumer before [`Grant::commit`]; a
+    /// grant that is dropped publishes nothing. Slots in a row end where the ring wraps: users of
+    /// one batch size never see a shorter grant if it divides the capacity.
+    ///
+    /// # Errors
+    /// As [`Producer::push`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    ///
+    /// # Examples
+    /// ```
+    /// let (mut producer, mut consumer) = commons::spsc::ring::<[u8; 4096]>(8)?;
+    /// let mut grant = producer.reserve(1)?;
+    /// grant[0][..5].copy_from_slice(b"hello");
+    /// grant.commit(1);
+    /// let loan = consumer.peek(1)?;
+    /// assert_eq!(&loan[0][..5], b"hello");
+    /// loan.release(1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn reserve(&mut self, wanted: usize) -> Result<Grant<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a grant of no slots");
+        let free = self.end.wait(wanted as u64, FOREVER)?;
+        Ok(self.grant(wanted, free))
+    }
+
+    /// Gives up to `wanted` free slots in a row to write into, if there is one.
+    ///
+    /// # Errors
+    /// [`ChannelError::Full`], and as [`Producer::push`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    #[inline]
+    pub fn try_reserve(&mut self, wanted: usize) -> Result<Grant<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a grant of no slots");
+        let free = self.end.ready(wanted as u64)?;
+        Ok(self.grant(wanted, free))
+    }
+
+    /// Gives up to `wanted` free slots in a row to write into, waiting for one until `timeout` has
+    /// passed.
+    ///
+    /// # Errors
+    /// [`ChannelError::TimedOut`], and as [`Producer::push`].
+    ///
+    /// # Panics
+    /// If `wanted` is 0.
+    pub fn reserve_timeout(
+        &mut self,
+        wanted: usize,
+        timeout: Duration,
+    ) -> Result<Grant<'_, T>, ChannelError> {
+        assert!(wanted > 0, "a grant of no slots");
+        let free = self.end.wait(wanted as u64, time::after(timeout))?;
+        Ok(self.grant(wanted, free))
+    }
+
+    #[inline(always)]
+    fn grant(&mut self, wanted: usize, free: u64) -> Grant<'_, T> {
+        let slot = self.end.cursor.slot();
+        let in_a_row = self.capacity() - slot as usize;
+        let count = wanted.min(free as usize).min(in_a_row);
+        Grant { first: self.slot(slot), count, producer: self, not_send: PhantomData }
+    }
+}
+
+/// Free slots to write into, in place.
+#[derive(Debug)]
+#[must_use = "a grant that is dropped publishes nothing"]
+pub struct Grant<'a, T: Element> {
+    producer: &'a mut Producer<T>,
+    first: *mut T,
+    count: usize,
+    not_send: PhantomData<*mut T>,
+}
+
+impl<T: Element> Grant<'_, T> {
+    /// Publishes the first `count` slots, together.
+    ///
+    /// # Panics
+    /// If `count` is more than were granted.
+    #[inline]
+    pub fn commit(self, count: usize) {
+        assert!(count <= self.count, "{count} slots committed of {} granted", self.count);
+        let end = &mut self.producer.end;
+        let ring = end.ring();
+        end.cursor.publish(ring, count as u64);
+        WriteCursor::notify(ring, end.is_registered());
+    }
+}
+
+impl<T: Element> Deref for Grant<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `count` slots in a row from `first` on are free: the producer's alone, which this
+        // borrows. `reserve` asks for types of which any bytes are a value.
+        unsafe { core::slice::from_raw_parts(self.first, self.count) }
+    }
+}
+
+impl<T: Element> DerefMut for Grant<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`.
+        unsafe { core::slice::from_raw_parts_mut(self.first, self.count) }
+    }
+}

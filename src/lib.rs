@@ -1,0 +1,62 @@
+//! Inter-process primitives in shared memory that survive the death of any process.
+//!
+//! Processes on one Linux host share typed data through named or inherited memory, at the speed of
+//! the processor's caches. Any of them may be killed at any instruction: nobody else hangs, nothing
+//! published is lost, nothing is delivered twice, and whoever must know is told at once.
+//!
+//! | to | use |
+//! |---|---|
+//! | send values from one process to another | [`spsc`] |
+//! | keep many objects in one named piece of memory | [`Segment`] |
+//! | run a closure in a child process | [`Process`] |
+//! | see what is there, and clean up | [`inspect`] |
+//!
+//! # Examples
+//! ```
+//! let (mut producer, mut consumer) = commons::spsc::ring::<u64>(64)?;
+//! let child = commons::Process::spawn(move || (0..100).map_while(|_| consumer.pop().ok()).sum())?;
+//! for i in 0..100u64 {
+//!     producer.push(i)?;
+//! }
+//! let sum: u64 = child.join()?;
+//! assert_eq!(sum, 4950);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("commons works on 64-bit Linux on x86-64 and aarch64");
+
+// A loom build holds the layers that are modelled, and nothing that talks to the kernel.
+#[cfg(not(all(test, loom)))]
+mod channel;
+#[cfg(not(all(test, loom)))]
+mod error;
+#[cfg(not(all(test, loom)))]
+pub mod inspect;
+#[cfg(not(all(test, loom)))]
+mod layout;
+#[cfg(not(all(test, loom)))]
+mod member;
+#[cfg(not(all(test, loom)))]
+mod process;
+mod raw;
+#[cfg(not(all(test, loom)))]
+mod segment;
+mod sync;
+#[cfg(not(all(test, loom)))]
+mod sys;
+mod wait;
+
+#[cfg(not(all(test, loom)))]
+pub use channel::{ChannelError, Departure, Partial, Rejected, spsc};
+#[cfg(not(all(test, loom)))]
+pub use error::{Error, Result};
+#[cfg(not(all(test, loom)))]
+pub use process::{ExitStatus, JoinError, Outcome, Process};
+#[cfg(not(all(test, loom)))]
+pub use segment::{Kind, ObjectInfo, Origin, Segment};
+pub use wait::WaitStrategy;

@@ -1,0 +1,9 @@
+//! The algorithms, as state in shared memory: no allocation, no destructor, no policy.
+//!
+//! Everything here is written against the seam ([`crate::sync`]) and model-checked as it stands.
+
+#[cfg(all(test, loom))]
+mod models;
+pub(crate) mod ring;
+pub(crate) mod role;
+pub(crate) mod wait_cell;

@@ -1,0 +1,55 @@
+//! The family arena: where objects without a name live.
+//!
+//! A process and the children it starts share a few large segments without names, so that ten
+//! thousand small objects cost two descriptors a chunk and not two each. Space is reserved as it is
+//! used. A chunk that a process makes is shared with the children it starts from then on.
+
+#![allow(unsafe_code, reason = "the list of chunks is behind an atomic pointer")]
+
+use super::heap::NewObject;
+use super::{Attachment, Core};
+use crate::sync::local::{AtomicPtr, Ordering};
+use crate::{Error, Result};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Bytes of a chunk, unless one object needs more.
+const CHUNK: u64 = 64 << 20;
+
+struct Chunk {
+    core: Arc<Core>,
+    older: *const Chunk,
+}
+
+/// The newest chunk. Chunks are never unmapped.
+static NEWEST: AtomicPtr<Chunk> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Makes an object that goes when its last handle in a living process goes.
+pub(crate) fn make_in_arena(
+    new: NewObject<'_>,
+    init: impl FnOnce(NonNull<u8>) -> Result<()>,
+) -> Result<Attachment> {
+    let mut init = Some(init);
+    // `init` runs at most once: a chunk without room answers before it.
+    let mut once = |object| init.take().map_or(Ok(()), |init| init(object));
+    loop {
+        // Acquire: pairs with the exchange that published the chunk.
+        let newest = NEWEST.load(Ordering::Acquire);
+        let mut at: *const Chunk = newest;
+        // SAFETY: null, or a chunk that was leaked for good.
+        while let Some(chunk) = unsafe { at.as_ref() } {
+            match Attachment::make(&chunk.core, new, &mut once) {
+                Err(Error::SegmentFull { .. } | Error::TableFull { .. }) => at = chunk.older,
+                other => return other,
+            }
+        }
+        let needed = new.size.saturating_add(new.align).saturating_add(4096);
+        let core = Arc::new(Core::growing(needed.max(CHUNK))?);
+        let chunk = Box::into_raw(Box::new(Chunk { core, older: newest }));
+        let (done, lost) = (Ordering::AcqRel, Ordering::Relaxed);
+        if NEWEST.compare_exchange(newest, chunk, done, lost).is_err() {
+            // SAFETY: ours, and nobody has seen it; another thread's chunk will do.
+            drop(unsafe { Box::from_raw(chunk) });
+        }
+    }
+}

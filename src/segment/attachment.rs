@@ -1,0 +1,129 @@
+//! One handle's hold on one object.
+
+use super::block::Place;
+use super::heap::NewObject;
+use super::{Core, ObjectInfo, block_at, transfer};
+use crate::sync::local::{AtomicU32, Ordering};
+use crate::sys::fork;
+use crate::{Error, Result};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Keeps an object mapped, and its memory from being used again, for as long as it lives.
+///
+/// Dropped while a child is being started, it passes the hold on to the child.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    core: Arc<Core>,
+    place: Place,
+    info: ObjectInfo,
+    /// The fork epoch in which this process holds the object.
+    epoch: AtomicU32,
+}
+
+impl Attachment {
+    fn new(core: Arc<Core>, place: Place, info: ObjectInfo) -> Self {
+        Attachment { core, place, info, epoch: AtomicU32::new(fork::epoch()) }
+    }
+
+    /// Makes an object and holds it.
+    pub(crate) fn make(
+        core: &Arc<Core>,
+        new: NewObject<'_>,
+        init: impl FnOnce(NonNull<u8>) -> Result<()>,
+    ) -> Result<Self> {
+        let place = core.make(new, init)?;
+        Ok(Self::new(core.clone(), place, new.info.clone()))
+    }
+
+    /// Opens an object by its label (`None`: the root of the segment) if it is what is wanted.
+    pub(crate) fn open(core: &Arc<Core>, wanted: &ObjectInfo) -> Result<Self> {
+        let label = wanted.label.as_deref();
+        let Some((place, info)) = core.find_and_hold(label)? else {
+            let segment = core.name().to_owned();
+            return Err(match label {
+                Some(label) => Error::LabelNotFound { segment, label: label.to_owned() },
+                None => {
+                    Error::NotOurs { name: segment, found: "a segment of labelled objects".into() }
+                }
+            });
+        };
+        let attachment = Self::new(core.clone(), place, info);
+        if attachment.info.agrees_with(wanted) {
+            return Ok(attachment);
+        }
+        Err(Error::TypeMismatch {
+            name: attachment.name().to_owned(),
+            expected: Box::new(wanted.clone()),
+            found: Box::new(attachment.info.clone()),
+        })
+    }
+
+    /// Another handle of the same process to the same object.
+    pub(crate) fn again(&self) -> Result<Self> {
+        self.settle()?;
+        self.core.membership()?.hold(self.place.block)?;
+        Ok(Self::new(self.core.clone(), self.place, self.info.clone()))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Where the object is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Maps the object's pages now, so that no first touch of one costs a fault.
+    pub(crate) fn prefault(&self) {
+        self.core.mapping().prefault(self.place.payload, self.place.payload_size);
+    }
+
+    pub(crate) fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    /// What messages call the object.
+    pub(crate) fn name(&self) -> &str {
+        self.info.label.as_deref().unwrap_or(self.core.name())
+    }
+
+    /// Makes the hold this process's own, where the handle came into it by a fork.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] where the object is gone by now.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let epoch = fork::epoch();
+        if self.epoch.load(Ordering::Relaxed) == epoch {
+            return Ok(());
+        }
+        if !self.core.hold_again(&self.place)? {
+            return Err(Error::Forked);
+        }
+        self.epoch.store(epoch, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.epoch.load(Ordering::Relaxed) == fork::epoch()
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some(child) = transfer::child_stamp(&self.core)
+            && let Ok(block) = block_at(self.core.mapping(), self.place.block)
+        {
+            // While this process holds the object, too, so that it is never nobody's.
+            block.hold(child.index);
+        }
+        // A process that has no place here holds nothing. One that has may have been handed a copy
+        // that it never used.
+        if let Some(membership) = self.core.membership_if_any()
+            && (self.is_settled() || self.settle().is_ok())
+        {
+            membership.release(self.place.block);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What an object in a segment is: kind, type, capacity, label.
+
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::{Error, Result};
+use std::fmt;
+
+/// Bytes of a type's name that are kept and compared.
+pub(crate) const TYPE_NAME_BYTES: usize = 48;
+/// Bytes a label can have.
+pub(crate) const LABEL_BYTES: usize = 64;
+
+/// The kinds of objects that can live in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A single-producer single-consumer ring, [`crate::spsc`].
+    Ring,
+    /// Two rings, one for each direction, [`crate::spsc::duplex`].
+    Duplex,
+    /// What a parent and a child process know of each other, [`crate::Process`].
+    Process,
+}
+
+impl Kind {
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Kind::Ring => 1,
+            Kind::Duplex => 2,
+            Kind::Process => 3,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Kind::Ring),
+            2 => Some(Kind::Duplex),
+            3 => Some(Kind::Process),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Kind::Ring => "ring",
+            Kind::Duplex => "duplex",
+            Kind::Process => "process",
+        })
+    }
+}
+
+/// What an object is; two processes that share one must agree on all of it but the capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// What it does.
+    pub kind: Kind,
+    /// The element type without its module path, cut to 48 bytes.
+    pub type_name: String,
+    /// Bytes of an element.
+    pub element_size: u64,
+    /// Alignment of an element in bytes.
+    pub element_align: u64,
+    /// How many elements it holds.
+    pub capacity: u64,
+    /// Its label, where the segment has several objects.
+    pub label: Option<String>,
+}
+
+impl ObjectInfo {
+    pub(crate) fn of<T>(kind: Kind, capacity: u64) -> Self {
+        ObjectInfo {
+            kind,
+            type_name: cut(&short_name(core::any::type_name::<T>()), TYPE_NAME_BYTES).to_owned(),
+            element_size: size_of::<T>() as u64,
+            element_align: align_of::<T>() as u64,
+            capacity,
+            label: None,
+        }
+    }
+
+    /// The same under a label.
+    pub(crate) fn labelled(self, label: &str) -> Result<Self> {
+        if label.is_empty() || label.len() > LABEL_BYTES || label.contains('\0') {
+            return Err(Error::InvalidLabel { label: label.to_owned(), limit: LABEL_BYTES });
+        }
+        Ok(ObjectInfo { label: Some(label.to_owned()), ..self })
+    }
+
+    /// Whether an object that is `self` can be used as one that is `other`.
+    pub(crate) fn agrees_with(&self, other: &ObjectInfo) -> bool {
+        self.kind == other.kind
+            && self.type_name == other.type_name
+            && self.element_size == other.element_size
+            && self.element_align == other.element_align
+    }
+}
+
+impl fmt::Display for ObjectInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ObjectInfo { kind, type_name, element_size, element_align, .. } = self;
+        write!(f, "a {kind} of `{type_name}` ({element_size} bytes, aligned to {element_align})")
+    }
+}
+
+/// A type's name without the paths of modules: `Option<a::b::C>` as `Option<C>`.
+fn short_name(full: &str) -> String {
+    let mut short = String::new();
+    let mut word = String::new();
+    for c in full.chars() {
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+        } else {
+            // The second colon finds the word already dropped.
+            if c != ':' {
+                short.push_str(&word);
+                short.push(c);
+            }
+            word.clear();
+        }
+    }
+    short + &word
+}
+
+/// The longest prefix of at most `bytes` that ends between characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Writes a text into words that nobody else reads yet, padded with zeros.
+pub(crate) fn write_text(words: &[AtomicU64], text: &str) {
+    let mut bytes = text.as_bytes().chunks(8);
+    for word in words {
+        let mut eight = [0; 8];
+        let part = bytes.next().unwrap_or(&[]);
+        eight[..part.len()].copy_from_slice(part);
+        word.store(u64::from_le_bytes(eight), Relaxed);
+    }
+}
+
+/// Reads a text that was padded with zeros; what is not UTF-8 comes out as replacement characters.
+pub(crate) fn read_text(words: &[AtomicU64]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.load(Relaxed).to_le_bytes()).collect();
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_paths_and_keep_their_parameters() {
+        for (full, short) in [
+            ("u64", "u64"),
+            ("a::b::C", "C"),
+            ("core::option::Option<a::b::C>", "Option<C>"),
+            ("[a::B; 8]", "[B; 8]"),
+            ("(a::B, c::D<e::F, 3>)", "(B, D<F, 3>)"),
+        ] {
+            assert_eq!(short_name(full), short);
+        }
+    }
+
+    #[test]
+    fn texts_survive_their_words() {
+        let words: [AtomicU64; 2] = [const { AtomicU64::new(u64::MAX) }; 2];
+        for text in ["", "a", "twelve bytes", "exactly sixteen!"] {
+            write_text(&words, text);
+            assert_eq!(read_text(&words), text);
+        }
+        assert_eq!(cut("größe", 3), "gr");
+    }
+}

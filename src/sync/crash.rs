@@ -1,0 +1,49 @@
+//! Named points at which a model may end a participant.
+//!
+//! A point marks a state of an algorithm that a survivor could tell from the one before it. In the
+//! published crate it is nothing. In a loom model, a thread that was told to die at a point unwinds
+//! out of the raw layer there, which owns no guards and so leaves shared memory as SIGKILL would.
+
+/// Where a participant can be made to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// A slot is written and not yet published.
+    Written,
+    /// The express copy is opened for writing and not yet published.
+    ExpressOpen,
+    /// The position is published and no sleeper was woken yet.
+    Published,
+    /// A sleeper's flag is taken down and the sleeper is not woken yet.
+    FlagTaken,
+}
+
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+pub(crate) fn point(_here: Point) {}
+
+#[cfg(all(test, loom))]
+pub(crate) use model::{Died, die_at, point};
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::Point;
+    use std::cell::RefCell;
+
+    /// The payload of the unwind.
+    pub(crate) struct Died;
+
+    loom::thread_local! {
+        static DIE_AT: RefCell<Option<Point>> = RefCell::new(None);
+    }
+
+    /// Tells the calling model thread to die when it reaches `point`.
+    pub(crate) fn die_at(point: Option<Point>) {
+        DIE_AT.with(|at| *at.borrow_mut() = point);
+    }
+
+    pub(crate) fn point(here: Point) {
+        if DIE_AT.with(|at| *at.borrow() == Some(here)) {
+            std::panic::resume_unwind(Box::new(Died));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The only module that names libc: one thin typed function per system call, and the two pieces of
+//! per-thread and per-process kernel state that the crate shares with libc, the robust list
+//! ([`robust`]) and the fork epoch ([`fork`]).
+
+pub(crate) mod file;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod membarrier;
+pub(crate) mod ofd;
+pub(crate) mod per_process;
+pub(crate) mod process;
+pub(crate) mod robust;
+pub(crate) mod task;
+pub(crate) mod time;
+
+use std::io;
+
+/// Turns the `-1` of a system call into its error.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
