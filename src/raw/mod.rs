@@ -2,8 +2,11 @@
 //!
 //! Everything here is written against the seam ([`crate::sync`]) and model-checked as it stands.
 
+#![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
+
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod wait_cell;

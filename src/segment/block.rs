@@ -11,6 +11,7 @@ use super::object::{Kind, LABEL_BYTES, ObjectInfo, TYPE_NAME_BYTES, read_text, w
 use crate::Result;
 use crate::layout::{LINES, align_up};
 use crate::member::PARTICIPANTS;
+use crate::raw::publication::Publication;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -20,8 +21,8 @@ use crate::sync::atomic::{
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// Serial number in the upper half; [`BUILDING`] or [`LIVE`] in the lower.
-    state: AtomicU64,
+    /// Whether the object is complete, and which of those that lived here in turn it is.
+    publication: Publication,
     /// Bytes of the whole block.
     length: AtomicU64,
     /// Offset of the object from the start of the segment, and its bytes.
@@ -43,11 +44,6 @@ pub(crate) struct Block {
 
 // SAFETY: made of atomics.
 unsafe impl Shared for Block {}
-
-/// The object is being made; without a holder of the claim, its maker is dead.
-const BUILDING: u64 = 1;
-/// The object is complete.
-const LIVE: u64 = 2;
 
 /// A checked, private copy of where a block and its object are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +72,7 @@ impl Place {
 impl Block {
     /// Starts to describe an object that is to be made here.
     pub(crate) fn begin(&self, place: &Place, info: &ObjectInfo, kept: bool) {
-        self.state.store(u64::from(place.serial) << 32 | BUILDING, Release);
+        self.publication.begin(place.serial);
         self.length.store(place.length, Relaxed);
         self.payload.store(place.payload, Relaxed);
         self.payload_size.store(place.payload_size, Relaxed);
@@ -94,8 +90,7 @@ impl Block {
 
     /// Says that the object is complete.
     pub(crate) fn publish(&self, place: &Place) {
-        // Release: the object and its description, to the Acquire in `read`.
-        self.state.store(u64::from(place.serial) << 32 | LIVE, Release);
+        self.publication.publish(place.serial);
     }
 
     /// Where the block is and what it holds, checked. `None` for the object: never completed.
@@ -104,12 +99,11 @@ impl Block {
         mapping: &Mapping,
         offset: u64,
     ) -> Result<(Place, Option<ObjectInfo>)> {
-        // Acquire: pairs with `publish`.
-        let state = self.state.load(Acquire);
+        let (serial, is_live) = self.publication.read();
         let place = Place {
             block: offset,
             length: self.length.load(Relaxed),
-            serial: (state >> 32) as u32,
+            serial,
             payload: self.payload.load(Relaxed),
             payload_size: self.payload_size.load(Relaxed),
         };
@@ -122,7 +116,7 @@ impl Block {
         if !sound {
             return Err(mapping.corrupted("a block reaches beyond its bounds"));
         }
-        if state & 0xffff_ffff != LIVE {
+        if !is_live {
             return Ok((place, None));
         }
         let Some(kind) = Kind::from_code(self.kind.load(Relaxed)) else {
@@ -142,7 +136,7 @@ impl Block {
 
     /// Whether the object is still the one with this serial number.
     pub(crate) fn is_live(&self, serial: u32) -> bool {
-        self.state.load(Acquire) == u64::from(serial) << 32 | LIVE
+        self.publication.read() == (serial, true)
     }
 
     /// Whether the object stays although nobody holds it.

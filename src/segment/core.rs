@@ -62,22 +62,20 @@ impl Core {
         Ok(Self::over(mapping, geometry, false))
     }
 
-    /// Makes a segment, lets `fill` put into it what it is to have from the start, and gives it its
-    /// name.
-    pub(crate) fn create(
-        name: &Name,
-        heap: u64,
-        fill: impl FnOnce(&Core) -> Result<()>,
-    ) -> Result<Self> {
+    /// Makes a segment that is to have this name, all of whose space is reserved. Nobody else sees it
+    /// before [`Core::publish`].
+    pub(crate) fn unpublished(name: &Name, heap: u64) -> Result<Self> {
         let geometry = Geometry::with_room_for(heap)?;
         let file = name.unnamed_file()?;
         mapping::reserve(file.as_fd(), name.as_str(), 0, geometry.length)?;
         let mapping = Mapping::new(file, name.as_str().to_owned())?;
         geometry.write(&mapping, geometry.length)?;
-        let core = Self::over(mapping, geometry, true);
-        fill(&core)?;
-        name.publish(core.mapping.file())?;
-        Ok(core)
+        Ok(Self::over(mapping, geometry, true))
+    }
+
+    /// Gives a complete segment its name.
+    pub(crate) fn publish(&self, name: &Name) -> Result<()> {
+        name.publish(self.mapping.file())
     }
 
     /// Opens a named segment and takes part in it.

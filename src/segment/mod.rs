@@ -87,7 +87,10 @@ impl Segment {
     /// # Errors
     /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::NoSpace`].
     pub fn create(name: &str, bytes: usize) -> Result<Self> {
-        let core = Core::create(&Name::new(name)?, bytes as u64, |_| Ok(()))?;
+        let name = Name::new(name)?;
+        let core = Core::unpublished(&name, bytes as u64)?;
+        core.membership()?;
+        core.publish(&name)?;
         Ok(Segment { core: Arc::new(core) })
     }
 

@@ -22,7 +22,7 @@ pub(crate) enum Point {
 pub(crate) fn point(_here: Point) {}
 
 #[cfg(all(test, loom))]
-pub(crate) use model::{Died, die_at, point};
+pub(crate) use model::{die_at, point};
 
 #[cfg(all(test, loom))]
 mod model {
@@ -30,7 +30,7 @@ mod model {
     use std::cell::RefCell;
 
     /// The payload of the unwind.
-    pub(crate) struct Died;
+    struct Died;
 
     loom::thread_local! {
         static DIE_AT: RefCell<Option<Point>> = RefCell::new(None);

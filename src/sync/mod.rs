@@ -27,7 +27,7 @@ mod imp {
 #[cfg(all(test, loom))]
 mod imp {
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+        pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     }
     pub(crate) mod hint {
         /// Gives way to the other threads of the model: a spin that could go on for ever is cut by
@@ -48,6 +48,7 @@ mod imp {
 pub(crate) use imp::*;
 
 /// Atomics for state that is private to a process and is no part of a model.
+#[cfg(not(all(test, loom)))]
 pub(crate) mod local {
     pub(crate) use core::sync::atomic::{
         AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence,

@@ -37,9 +37,24 @@ pub(crate) trait Wait<'a> {
     /// Tries, looking at the state alone.
     fn poll(&mut self) -> Option<Self::Output>;
 
-    /// Tries again, looks also at the peer, and says how to sleep if there is still nothing.
-    /// `timed_out`: a whole slice has passed since the last look.
-    fn settle(&mut self, timed_out: bool) -> Result<Self::Output, Asleep<'a>>;
+    /// Looks at the peer: how to sleep for its sake, or what it means that it is gone. `timed_out`:
+    /// a whole slice has passed since the last look.
+    fn peer(&mut self, timed_out: bool) -> Result<Asleep<'a>, Self::Output>;
+}
+
+/// Tries, looks at the peer, and if that is gone tries a last time: what it did before it went comes
+/// first.
+pub(crate) fn settle<'a, W: Wait<'a>>(
+    wait: &mut W,
+    timed_out: bool,
+) -> Result<W::Output, Asleep<'a>> {
+    if let Some(output) = wait.poll() {
+        return Ok(output);
+    }
+    match wait.peer(timed_out) {
+        Ok(asleep) => Err(asleep),
+        Err(gone) => Ok(wait.poll().unwrap_or(gone)),
+    }
 }
 
 /// Waits until `wait` is done; `None`: `deadline` passed first.
@@ -65,7 +80,7 @@ pub(crate) fn block_on<'a, W: Wait<'a>>(
     loop {
         let token = cell.announce();
         let reached = barrier::heavy();
-        let asleep = match wait.settle(timed_out) {
+        let asleep = match settle(wait, timed_out) {
             Ok(output) => return Some(output),
             Err(asleep) => asleep,
         };
@@ -94,7 +109,7 @@ fn spin<'a, W: Wait<'a>>(wait: &mut W, deadline: u64) -> Option<W::Output> {
         }
         let now = clock::now();
         let timed_out = now >= next_look;
-        match wait.settle(timed_out) {
+        match settle(wait, timed_out) {
             Ok(output) => return Some(output),
             Err(asleep) if timed_out => next_look = now.saturating_add(asleep.slice),
             Err(_) => {}

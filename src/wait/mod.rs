@@ -3,5 +3,7 @@
 mod block;
 mod strategy;
 
+#[cfg(not(all(test, loom)))]
+pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
 pub use strategy::WaitStrategy;

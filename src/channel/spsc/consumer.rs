@@ -178,8 +178,10 @@ impl<T: Element> Consumer<T> {
         let sound = copied.iter().position(|bits| !T::is_valid_bit_pattern(bits)).unwrap_or(count);
         if sound < count {
             for i in sound..count {
-                // SAFETY: within `values`; makes a valid value of what is none.
-                unsafe { values.as_mut_ptr().add(i).write(valid) };
+                // SAFETY: within `values`.
+                let value = unsafe { values.as_mut_ptr().add(i) };
+                // SAFETY: as above; makes a valid value of what is none.
+                unsafe { value.write(valid) };
             }
             if sound == 0 {
                 return Err(invalid());

@@ -12,7 +12,7 @@ use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{barrier, futex};
 use crate::sys::{fork, membarrier, time};
-use crate::wait::{Asleep, NEVER, Wait, WaitStrategy, block_on};
+use crate::wait::{Asleep, NEVER, Wait, WaitStrategy, block_on, settle};
 use crate::{Error, Result};
 
 /// One of the two sides of a ring.
@@ -217,7 +217,7 @@ impl<S: Side> End<S> {
         }
         let mut waiting =
             Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
-        match waiting.settle(false) {
+        match settle(&mut waiting, false) {
             Ok(Ok(_)) | Err(_) => S::NOTHING,
             Ok(Err(error)) => error,
         }
@@ -302,24 +302,18 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
         }
     }
 
-    fn settle(&mut self, timed_out: bool) -> Result<Self::Output, Asleep<'a>> {
-        if let Some(output) = self.poll() {
-            return Ok(output);
-        }
-        match self.peer(timed_out) {
-            Ok(Ok(watch)) => Err(Asleep { other: watch.beacon, slice: watch.slice }),
-            // What it published before it went is visible by now, and comes first.
-            Ok(Err(departure)) => {
-                Ok(self.poll().unwrap_or(Err(ChannelError::Disconnected(departure))))
-            }
-            Err(error) => Ok(Err(error.into())),
+    fn peer(&mut self, timed_out: bool) -> Result<Asleep<'a>, Self::Output> {
+        match self.look_at_peer(timed_out) {
+            Ok(Ok(watch)) => Ok(Asleep { other: watch.beacon, slice: watch.slice }),
+            Ok(Err(departure)) => Err(Err(ChannelError::Disconnected(departure))),
+            Err(error) => Err(Err(error.into())),
         }
     }
 }
 
 impl<'a, S: Side> Waiting<'a, '_, S> {
     /// How to watch the peer, or how it went.
-    fn peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
+    fn look_at_peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
         let (holder, _) = S::peer_role(self.ring.control).read();
         let stamp = match holder {
             Holder::Vacant => return Ok(Ok(Watch::NOBODY)),

@@ -97,10 +97,11 @@ impl<T: Element> Ring<T> {
     /// [`Error::NoSpace`].
     pub fn create(name: &str, capacity: usize) -> Result<Self> {
         let info = describe::<T>(Kind::Ring, capacity)?;
-        let core = Core::create(&Name::new(name)?, heap_bytes(&info)?, |core| {
-            make(&info, true, |new, init| core.make(new, init)).map(drop)
-        })?;
-        Self::over(Attachment::open(&Arc::new(core), &info)?)
+        let name = Name::new(name)?;
+        let core = Arc::new(Core::unpublished(&name, heap_bytes(&info)?)?);
+        let ring = Self::over(make(&info, true, |new, init| Attachment::make(&core, new, init))?)?;
+        core.publish(&name)?;
+        Ok(ring)
     }
 
     /// Opens the ring of that name.

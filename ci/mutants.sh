@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Breaks the algorithms in one place at a time and shows that a model notices: one line per mutant,
+# `caught` or `SURVIVED`. Fails if one survives, or if its place is not in the source any more.
+#   ci/mutants.sh [FILTER]
+source "$(dirname "$0")/lib.sh"
+tree=target/mutants/tree
+mkdir -p "$tree"
+failures=0
+
+# NAME FILE PERL-SUBSTITUTION
+mutant() {
+    local name=$1 file=$2 change=$3 status=0
+    [[ $name == *"${filter:-}"* ]] || return 0
+    rm -rf "$tree/src"
+    cp -r Cargo.toml Cargo.lock src "$tree/"
+    # Not built for the models, and named by the manifest.
+    mkdir -p "$tree/benches" "$tree/tests/kill"
+    cp -r benches/*.rs "$tree/benches/" 2>/dev/null || true
+    cp -r tests/kill "$tree/tests/" 2>/dev/null || true
+    perl -0pi -e "$change" "$tree/$file"
+    if cmp -s "$file" "$tree/$file"; then
+        echo "mutant $name: NOT IN THE SOURCE"
+        failures=$((failures + 1))
+        return 0
+    fi
+    (
+        cd "$tree"
+        export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/loom-mutants"
+        cargo test --release --lib --no-run -q 2>build.log || { cat build.log; exit 99; }
+        timeout 120 cargo test --release --lib models -q -- --test-threads=1 >run.log 2>&1
+    ) || status=$?
+    case $status in
+    0) echo "mutant $name: SURVIVED"; failures=$((failures + 1)) ;;
+    99 | 124) echo "mutant $name: DID NOT RUN ($status)"; failures=$((failures + 1)) ;;
+    *) echo "mutant $name: caught" ;;
+    esac
+}
+
+filter=${1:-}
+ring=src/raw/ring.rs
+cell=src/raw/wait_cell.rs
+mutant tail-published-relaxed $ring 's/(ring\.lane\.tail\.store\(self\.tail, )Release/${1}Relaxed/'
+mutant express-tail-published-relaxed $ring 's/(        lane\.tail\.store\(self\.tail, )Release/${1}Relaxed/'
+mutant tail-read-relaxed $ring 's/(let tail = ring\.lane\.tail\.load\()Acquire(\);\n        let known)/${1}Relaxed${2}/'
+mutant head-released-relaxed $ring 's/(ring\.head\.head\.store\(self\.head, )Release/${1}Relaxed/'
+mutant head-read-relaxed $ring 's/(let head = ring\.head\.head\.load\()Acquire(\);\n        let used)/${1}Relaxed${2}/'
+mutant express-written-relaxed $ring 's/(word\.store\(copy, )Release/${1}Relaxed/'
+mutant express-read-relaxed $ring 's/lane\.express\[(\d)\]\.load\(Acquire\)/lane.express[$1].load(Relaxed)/g'
+mutant express-not-guarded $ring 's/\(ring\.lane\.open\.load\(Relaxed\) == self\.tail_seen\)\.then_some\(copy\)/Some(copy)/'
+mutant express-opened-late $ring 's/(        lane\.open\.store\(self\.tail, Relaxed\);\n)(.*?)(        lane\.tail\.store)/$2$1$3/s'
+mutant express-of-older-item $ring 's/self\.tail_seen != self\.head \+ 1/self.tail_seen == self.head/'
+mutant one-slot-too-many $ring 's/Ok\(ring\.capacity - used\)/Ok(ring.capacity - used + 1)/'
+mutant consumer-not-woken $ring 's/ring\.control\.items\.wake\(\)/()/'
+mutant producer-not-woken $ring 's/ring\.control\.space\.wake\(\)/()/'
+mutant waker-without-barrier src/sync/barrier.rs 's/(mod model.*?fn light\(_registered: bool\) \{\n\s*)fence\(Ordering::SeqCst\);/$1/s'
+mutant sleeper-without-barrier src/sync/barrier.rs 's/(mod model.*?fn heavy\(\) -> bool \{\n\s*)fence\(Ordering::SeqCst\);/$1/s'
+mutant sleeper-not-announced $cell 's/self\.word\.fetch_or\(ANNOUNCED, Relaxed\) \| ANNOUNCED/self.word.load(Relaxed)/'
+mutant wake-leaves-the-word $cell 's/\(w & 1 != 0\)\.then\(\|\| w\.wrapping_add\(1\)\)/(w & 1 != 0).then_some(w)/'
+mutant wake-forgets-the-kernel $cell 's/futex::wake\(&self\.word, u32::MAX\);//'
+mutant no-look-before-sleep src/wait/block.rs 's/(pub\(crate\) fn settle.*?\{\n)    if let Some\(output\) = wait\.poll\(\) \{\n        return Ok\(output\);\n    \}\n/$1/s'
+mutant gone-before-drained src/wait/block.rs 's/wait\.poll\(\)\.unwrap_or\(gone\)/gone/'
+mutant sleeper-deaf-to-the-beacon src/wait/block.rs 's/asleep\.other, Some/None, Some/'
+mutant object-published-relaxed src/raw/publication.rs 's/(<< 32 \| LIVE, )Release/${1}core::sync::atomic::Ordering::Relaxed/'
+mutant object-read-relaxed src/raw/publication.rs 's/self\.word\.load\(Acquire\)/self.word.load(core::sync::atomic::Ordering::Relaxed)/'
+mutant role-left-relaxed src/raw/role.rs 's/(compare_exchange\(held, left, )AcqRel/${1}core::sync::atomic::Ordering::Relaxed/'
+mutant role-read-relaxed src/raw/role.rs 's/(let word = self\.word\.load\()Acquire/${1}core::sync::atomic::Ordering::Relaxed/'
+
+[[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }
