@@ -60,3 +60,8 @@ pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]
 pub use segment::{Kind, ObjectInfo, Origin, Segment};
 pub use wait::WaitStrategy;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

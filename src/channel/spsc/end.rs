@@ -192,8 +192,6 @@ impl<S: Side> End<S> {
         let ring = self.ring();
         let strategy = self.strategy;
         let attachment = &self.attachment;
-        // The thread that waits may be another than the one whose beacon this process had.
-        attachment.core().membership()?;
         let mut waiting =
             Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
         block_on(&mut waiting, S::cell(ring.control), strategy, deadline)
@@ -322,6 +320,8 @@ impl<'a, S: Side> Waiting<'a, '_, S> {
             Holder::Held(stamp) => stamp,
         };
         let core = self.attachment.core();
+        // The thread that carried this process's beacon may have ended: the peer watches it, too.
+        core.membership()?;
         let damaged = || core.mapping().corrupted("a role is held by nobody");
         let stamp = Stamp::unpack(stamp).ok_or_else(damaged)?;
         let table = core.table()?;
