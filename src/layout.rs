@@ -48,6 +48,9 @@ impl Plan {
 
     /// Appends `count` things of this size and alignment and returns the offset of the first.
     pub(crate) fn place_bytes(&mut self, size: u64, align: u64, count: u64) -> Result<u64> {
+        if align > PAGE {
+            return Err(Error::TooLarge { what: "an alignment", asked: align, limit: PAGE });
+        }
         let limit = i64::MAX as u64 / size.max(1);
         let too_large = || Error::TooLarge { what: "a capacity", asked: count, limit };
         let offset = align_up(self.end, align).ok_or_else(too_large)?;
@@ -93,6 +96,12 @@ mod tests {
         assert_eq!(plan.place::<u32>()?, 24);
         assert_eq!((plan.size(), plan.align()), (28, 8));
         Ok(())
+    }
+
+    #[test]
+    fn an_alignment_beyond_the_page_is_an_error() {
+        let placed = Plan::new().place_bytes(1, 8192, 1);
+        assert!(matches!(placed, Err(Error::TooLarge { asked: 8192, limit: PAGE, .. })));
     }
 
     #[test]

@@ -122,12 +122,16 @@ impl Block {
         let Some(kind) = Kind::from_code(self.kind.load(Relaxed)) else {
             return Err(mapping.corrupted("a block holds an unknown kind of object"));
         };
+        let element_align = self.element_align.load(Relaxed);
+        if !element_align.is_power_of_two() {
+            return Err(mapping.corrupted("an alignment is no power of two"));
+        }
         let label = read_text(&self.label);
         let info = ObjectInfo {
             kind,
             type_name: read_text(&self.type_name),
             element_size: self.element_size.load(Relaxed),
-            element_align: self.element_align.load(Relaxed),
+            element_align,
             capacity: self.capacity.load(Relaxed),
             label: (!label.is_empty()).then_some(label),
         };

@@ -1,0 +1,130 @@
+//! A peer that writes wherever it likes while both ends run copying operations: whatever it writes,
+//! they answer with valid values or errors.
+#![no_main]
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+use commons::spsc::{Consumer, Element, Producer, Ring};
+use commons::{ChannelError, Segment};
+use libfuzzer_sys::fuzz_target;
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
+#[repr(u8)]
+enum Colour {
+    Red = 3,
+    Green = 5,
+    Blue = 9,
+}
+
+#[derive(Clone, Copy, Debug, NoUninit, CheckedBitPattern)]
+#[repr(C)]
+struct Mixed {
+    letter: char,
+    colour: Colour,
+    yes: bool,
+    rest: [u8; 2],
+    number: f64,
+    more: [u64; 3],
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&kind, script)) = input.split_first() else { return };
+    match kind % 3 {
+        0 => play(script, true, |v| assert!(v == (v as u8 != 0))),
+        1 => play(script, if script.len() % 2 == 0 { Colour::Green } else { Colour::Red }, |v| {
+            assert!(matches!(v, Colour::Red | Colour::Green | Colour::Blue));
+        }),
+        _ => {
+            let value = Mixed {
+                letter: 'x',
+                colour: Colour::Blue,
+                yes: true,
+                rest: [0; 2],
+                number: 1.0,
+                more: [7; 3],
+            };
+            play(script, value, |v| {
+                assert!(char::from_u32(v.letter as u32).is_some());
+                assert!(matches!(v.colour, Colour::Red | Colour::Green | Colour::Blue));
+            });
+        }
+    }
+});
+
+fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
+    let name = "live";
+    let _ = Segment::unlink(name);
+    let ring = Ring::<T>::create(name, 5).expect("room for a small ring");
+    let mapping = map_again(name);
+    let mut ends = (ring.producer().expect("free"), ring.consumer().expect("free"));
+    for step in script.chunks_exact(4) {
+        match step[0] % 8 {
+            0..=3 => scribble(&mapping, step),
+            4 | 5 => push(&mut ends.0, value, step[1]),
+            _ => pop(&mut ends.1, value, step[1], check),
+        }
+    }
+    drop((ends, ring, mapping));
+    Segment::unlink(name).expect("a name to take away");
+}
+
+/// The file of a name, mapped a second time as a hostile process has it.
+fn map_again(name: &str) -> MmapRaw {
+    let directory =
+        std::env::var_os("COMMONS_SHM_DIR").map_or_else(|| "/dev/shm".into(), PathBuf::from);
+    let file = File::options().read(true).write(true).open(directory.join(name));
+    MmapOptions::new().map_raw(&file.expect("a file behind the name")).expect("memory to map it")
+}
+
+/// Writes one of the values that are most likely to lead somewhere, anywhere behind the table.
+fn scribble(mapping: &MmapRaw, step: &[u8]) {
+    let heap = 256 + 65536;
+    let words = (mapping.len() - heap).min(4096) / 8;
+    let at = heap + (u16::from_le_bytes([step[1], step[2]]) as usize % words) * 8;
+    let value = match step[3] % 8 {
+        0 => 0,
+        1 => u64::MAX,
+        2 => 1 << 63,
+        3 => u64::from(step[0]),
+        4 => 0x0101_0101_0101_0101,
+        5 => u64::from(step[3]) << 32,
+        6 => 6,
+        _ => u64::from(step[3]),
+    };
+    // SAFETY: within the mapping, aligned, and atomic as every access of the crate to it is.
+    let word = unsafe { &*mapping.as_mut_ptr().add(at).cast::<std::sync::atomic::AtomicU64>() };
+    word.store(value, std::sync::atomic::Ordering::SeqCst);
+}
+
+fn push<T: Element>(producer: &mut Producer<T>, value: T, how: u8) {
+    let result = match how % 3 {
+        0 => producer.try_push(value).map_err(|r| r.reason),
+        1 => producer.try_push_slice(&[value; 3]).map(drop),
+        _ => producer.push_timeout(value, Duration::from_micros(50)).map_err(|r| r.reason),
+    };
+    expect_no_surprise(result);
+    let _ = (producer.len(), producer.is_full());
+}
+
+fn pop<T: Element>(consumer: &mut Consumer<T>, value: T, how: u8, check: fn(T)) {
+    let result = match how % 3 {
+        0 => consumer.try_pop().map(check),
+        1 => {
+            let mut values = [value; 4];
+            let result = consumer.try_pop_slice(&mut values);
+            // Also those that were not filled.
+            values.into_iter().for_each(check);
+            result.map(drop)
+        }
+        _ => consumer.pop_timeout(Duration::from_micros(50)).map(check),
+    };
+    expect_no_surprise(result);
+    let _ = (consumer.len(), consumer.is_empty());
+}
+
+fn expect_no_surprise(result: Result<(), ChannelError>) {
+    assert!(!matches!(result, Err(ChannelError::Forked)), "this process has not forked");
+}
