@@ -1,0 +1,204 @@
+//! The shared layout, pinned from outside: the bytes of a named ring are where the documentation of
+//! the layout says. Two builds that pass this understand each other; a change here is a new version.
+
+#![cfg(feature = "serde")]
+#![allow(unsafe_code, reason = "asks the kernel about locks")]
+
+mod common;
+
+use common::{name, watchdog};
+use commons::Segment;
+use commons::spsc::Ring;
+use std::fs;
+use std::os::fd::AsRawFd;
+
+const VERSION: u32 = 1;
+const PARTICIPANTS: usize = 1024;
+const HEADER: usize = 256;
+const PARTICIPANT: usize = 64;
+const BLOCK: usize = HEADER + PARTICIPANTS * PARTICIPANT;
+const OBJECT: usize = BLOCK + 512;
+
+/// A file's bytes, read by offset.
+struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn of(path: &std::path::Path) -> Self {
+        Bytes(fs::read(path).unwrap())
+    }
+
+    fn u32(&self, offset: usize) -> u32 {
+        u32::from_le_bytes(self.0[offset..offset + 4].try_into().unwrap())
+    }
+
+    fn u64(&self, offset: usize) -> u64 {
+        u64::from_le_bytes(self.0[offset..offset + 8].try_into().unwrap())
+    }
+
+    fn text(&self, offset: usize, length: usize) -> &str {
+        let bytes = &self.0[offset..offset + length];
+        let end = bytes.iter().position(|&b| b == 0).unwrap_or(length);
+        assert!(bytes[end..].iter().all(|&b| b == 0), "padded with zeros");
+        std::str::from_utf8(&bytes[..end]).unwrap()
+    }
+}
+
+#[test]
+fn the_header_is_where_it_was() {
+    let _watchdog = watchdog();
+    let name = name("abi-header");
+    let before = std::time::SystemTime::now();
+    let segment = Segment::create(&name, 10_000).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!(&bytes.0[..8], b"commons\0", "magic");
+    assert_eq!(bytes.u32(8), VERSION, "version");
+    assert_eq!(bytes.u32(12) as usize, PARTICIPANTS, "places for participants");
+    assert_eq!(bytes.u64(16), bytes.0.len() as u64, "length");
+    assert_eq!(bytes.u64(16), segment.size() as u64, "length");
+    assert_eq!(bytes.u64(24), HEADER as u64, "offset of the table");
+    assert_eq!(bytes.u64(32), BLOCK as u64, "offset of the heap");
+    let created = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(bytes.u64(40));
+    assert!(created >= before && created <= std::time::SystemTime::now(), "time of creation");
+    assert_eq!(bytes.u64(48), u64::from(std::process::id()), "creator");
+    use std::os::unix::fs::MetadataExt;
+    let namespace = fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    assert_eq!(bytes.u64(56), namespace, "pid namespace of the creator");
+    assert_eq!(bytes.u64(128), 0, "claim of the heap");
+    assert_eq!(bytes.u64(136), BLOCK as u64, "end of the heap");
+    assert_eq!(bytes.u64(144), bytes.0.len() as u64, "end of the reserved space");
+    assert_eq!(bytes.u64(152), 0, "next place");
+    assert!(bytes.0.len().is_multiple_of(4096));
+    assert!(bytes.0[64..128].iter().all(|&b| b == 0), "reserved");
+    assert!(bytes.0[160..].iter().all(|&b| b == 0), "nothing else is written");
+}
+
+#[test]
+fn a_participant_is_where_it_was_and_locks_the_byte_of_its_stamp() {
+    let _watchdog = watchdog();
+    let name = name("abi-participant");
+    drop(Segment::create(&name, 10_000).unwrap());
+    let first = Segment::open(&name).unwrap();
+    let second = Segment::open(&name).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!(bytes.u64(152), 2, "next place");
+    let own = fs::read_to_string("/proc/self/stat").unwrap();
+    let started = own.rsplit(')').next().unwrap().split_ascii_whitespace().nth(19).unwrap();
+    let (participant, next) = (HEADER, HEADER + PARTICIPANT);
+    for place in [participant, next] {
+        assert_eq!(bytes.u32(place), 1, "generation");
+        assert_eq!(bytes.u32(place + 4), std::process::id(), "process");
+        assert_eq!(bytes.u64(place + 8), bytes.u64(56), "pid namespace");
+        assert_eq!(bytes.u64(place + 16).to_string(), started, "when it started");
+        assert_eq!(bytes.u32(place + 24) & libc::FUTEX_TID_MASK, common::thread_id(), "beacon");
+        assert_ne!(bytes.u64(place + 48), 0, "previous node of the list");
+        assert_ne!(bytes.u64(place + 56), 0, "next node of the list");
+    }
+    let file = fs::File::open(name.path()).unwrap();
+    let locked = |byte: u64| {
+        // SAFETY: all-zero bytes are a valid flock.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::F_RDLCK as libc::c_short;
+        lock.l_start = byte as libc::off_t;
+        lock.l_len = 1;
+        // SAFETY: `lock` is live for the kernel to fill in.
+        let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        assert_eq!(result, 0);
+        libc::c_int::from(lock.l_type) == libc::F_WRLCK
+    };
+    let stamp = |index: u64, generation: u64| (1 << 60) + (index << 32 | generation);
+    assert!(locked(stamp(0, 1)) && locked(stamp(1, 1)));
+    assert!(!locked(stamp(0, 0)) && !locked(stamp(0, 2)) && !locked(stamp(2, 1)));
+    assert!(!locked(1 << 59), "nobody is at the door");
+    drop(first);
+    let bytes = Bytes::of(&name.path());
+    assert!(!locked(stamp(0, 1)) && locked(stamp(1, 1)));
+    assert_eq!((bytes.u32(participant), bytes.u32(participant + 4)), (1, 0), "it left in order");
+    assert_eq!(bytes.u32(participant + 24), 0, "beacon");
+    drop(second);
+}
+
+#[test]
+fn a_block_and_a_ring_are_where_they_were() {
+    let _watchdog = watchdog();
+    let name = name("abi-ring");
+    let ring = Ring::<u32>::create(&name, 5).unwrap();
+    let mut producer = ring.producer().unwrap();
+    let mut consumer = ring.consumer().unwrap();
+    producer.push_all(&[10, 11, 12]).unwrap();
+    consumer.pop().unwrap();
+    producer.push(0xdead_beef).unwrap();
+    let bytes = Bytes::of(&name.path());
+
+    assert_eq!(bytes.u64(BLOCK), 2, "serial number 0, live");
+    let payload_size: usize = 128 + 128 + 128 + 5 * 4;
+    let length = (512 + payload_size).next_multiple_of(128);
+    assert_eq!(bytes.u64(BLOCK + 8), length as u64, "length of the block");
+    assert_eq!(bytes.u64(136), (BLOCK + length) as u64, "end of the heap");
+    assert_eq!(bytes.u64(BLOCK + 16), OBJECT as u64, "offset of the object");
+    assert_eq!(bytes.u64(BLOCK + 24), payload_size as u64, "size of the object");
+    assert_eq!(bytes.u32(BLOCK + 32), 1, "kind");
+    assert_eq!(bytes.u32(BLOCK + 36), 1, "kept");
+    assert_eq!(bytes.u64(BLOCK + 40), 4, "size of an element");
+    assert_eq!(bytes.u64(BLOCK + 48), 4, "alignment of an element");
+    assert_eq!(bytes.u64(BLOCK + 56), 5, "capacity");
+    assert_eq!(bytes.text(BLOCK + 64, 48), "u32", "type");
+    assert_eq!(bytes.text(BLOCK + 112, 64), "", "label");
+    assert_eq!(bytes.u64(BLOCK + 176), 1, "holders: place 0");
+    assert!(bytes.0[BLOCK + 184..OBJECT].iter().all(|&b| b == 0), "other holders, reserved");
+
+    assert_eq!(bytes.u64(OBJECT), 4, "tail");
+    assert_eq!(bytes.u64(OBJECT + 8), 4, "open");
+    assert_eq!(bytes.u64(OBJECT + 16), 0xdead_beef, "express copy");
+    assert_eq!(bytes.u64(OBJECT + 24), 0, "express copy");
+    assert_eq!(bytes.u64(OBJECT + 128), 1, "head");
+    let held = |index: u64, generation: u64| 1 << 60 | (index + 1) << 32 | generation;
+    assert_eq!(bytes.u64(OBJECT + 256 + 8), held(0, 1), "producer");
+    assert_eq!(bytes.u64(OBJECT + 256 + 16), held(0, 1), "consumer");
+    let slots: Vec<u32> = (0..5).map(|i| bytes.u32(OBJECT + 384 + 4 * i)).collect();
+    assert_eq!(slots, [10, 11, 12, 0xdead_beef, 0]);
+
+    drop(producer);
+    consumer.abandon();
+    let bytes = Bytes::of(&name.path());
+    let left = |state: u64| state << 60 | 1 << 32 | 1;
+    assert_eq!(bytes.u64(OBJECT + 256 + 8), left(2), "producer, closed");
+    assert_eq!(bytes.u64(OBJECT + 256 + 16), left(3), "consumer, abandoned");
+}
+
+#[test]
+fn labelled_blocks_follow_each_other() {
+    let _watchdog = watchdog();
+    let name = name("abi-labels");
+    let segment = Segment::create(&name, 10_000).unwrap();
+    Ring::<u8>::new_in(&segment, "first", 1).unwrap();
+    Ring::<[u64; 3]>::new_in(&segment, "the second of them", 1).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!(bytes.text(BLOCK + 112, 64), "first");
+    let next = BLOCK + bytes.u64(BLOCK + 8) as usize;
+    assert_eq!(bytes.text(next + 112, 64), "the second of them");
+    assert_eq!(bytes.text(next + 64, 48), "[u64; 3]");
+    assert_eq!((bytes.u64(next + 40), bytes.u64(next + 48)), (24, 8));
+    assert_eq!(bytes.u64(136), next as u64 + bytes.u64(next + 8), "end of the heap");
+    segment.remove("first").unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!(bytes.text(BLOCK + 112, 64), "");
+    assert_eq!(bytes.u32(BLOCK + 36), 0, "kept");
+}
+
+#[test]
+fn strict_alignment_moves_the_object_and_its_slots() {
+    #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(C, align(1024))]
+    struct Wide([u8; 1024]);
+
+    let _watchdog = watchdog();
+    let name = name("abi-wide");
+    let ring = Ring::<Wide>::create(&name, 2).unwrap();
+    ring.producer().unwrap().push_all(&[Wide([1; 1024]), Wide([2; 1024])]).unwrap();
+    let bytes = Bytes::of(&name.path());
+    let object = bytes.u64(BLOCK + 16) as usize;
+    assert_eq!(object, (BLOCK + 512).next_multiple_of(1024));
+    let slots = object + 1024;
+    assert!(bytes.0[slots..slots + 1024].iter().all(|&b| b == 1));
+    assert!(bytes.0[slots + 1024..slots + 2048].iter().all(|&b| b == 2));
+}
