@@ -66,18 +66,19 @@ fn the_header_is_where_it_was() {
     assert_eq!(bytes.u64(128), 0, "claim of the heap");
     assert_eq!(bytes.u64(136), BLOCK as u64, "end of the heap");
     assert_eq!(bytes.u64(144), bytes.0.len() as u64, "end of the reserved space");
-    assert_eq!(bytes.u64(152), 0, "next place");
+    assert_eq!(bytes.u64(152), 1, "next place: the creator has the first");
     assert!(bytes.0.len().is_multiple_of(4096));
     assert!(bytes.0[64..128].iter().all(|&b| b == 0), "reserved");
-    assert!(bytes.0[160..].iter().all(|&b| b == 0), "nothing else is written");
+    let behind = HEADER + PARTICIPANT;
+    assert!(bytes.0[160..HEADER].iter().all(|&b| b == 0), "the rest of the header");
+    assert!(bytes.0[behind..].iter().all(|&b| b == 0), "nothing else is written");
 }
 
 #[test]
 fn a_participant_is_where_it_was_and_locks_the_byte_of_its_stamp() {
     let _watchdog = watchdog();
     let name = name("abi-participant");
-    drop(Segment::create(&name, 10_000).unwrap());
-    let first = Segment::open(&name).unwrap();
+    let first = Segment::create(&name, 10_000).unwrap();
     let second = Segment::open(&name).unwrap();
     let bytes = Bytes::of(&name.path());
     assert_eq!(bytes.u64(152), 2, "next place");

@@ -17,11 +17,10 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Who may look up, and for what.
-const EXCEPTIONS: [(&str, &str, &str); 4] = [
+const EXCEPTIONS: [(&str, &str, &str); 3] = [
     ("error", "segment", "an error names what was found, which `ObjectInfo` says"),
     ("layout", "raw", "the sizes of shared structures are pinned in one place"),
     ("segment", "raw", "the word that publishes an object is an algorithm of its own"),
-    ("sync", "raw", "documentation names what the seam is for"),
 ];
 
 /// Names that the root of the crate re-exports for everybody.

@@ -10,6 +10,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sys::{self, process::yield_now};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// How often a waiter yields between two questions after the holder.
@@ -20,18 +21,21 @@ const YIELDS: u32 = 64;
 pub(crate) struct Claim<'a> {
     /// 0: free, otherwise the holder's packed stamp.
     word: &'a AtomicU64,
+    /// Threads of one process have one stamp, and take turns before they take the word.
+    _turn: MutexGuard<'a, ()>,
 }
 
 impl<'a> Claim<'a> {
     /// Waits until the word is free or its holder is dead, and takes it.
-    pub(crate) fn take(word: &'a AtomicU64, table: Table<'_>, me: &Membership) -> Result<Self> {
+    pub(crate) fn take(word: &'a AtomicU64, table: Table<'_>, me: &'a Membership) -> Result<Self> {
+        let turn = me.turn();
         let mine = me.stamp().pack();
         let mut rounds = 0u32;
         loop {
             // Acquire: pairs with the Release of the last holder; a dead one's writes are all done,
             // see `Table::is_gone`.
             let holder = match word.compare_exchange(0, mine, Acquire, Relaxed) {
-                Ok(_) => return Ok(Claim { word }),
+                Ok(_) => return Ok(Claim { word, _turn: turn }),
                 Err(holder) => holder,
             };
             rounds += 1;
@@ -40,14 +44,14 @@ impl<'a> Claim<'a> {
                 continue;
             }
             let dead = match Stamp::unpack(holder) {
-                // Another thread of this process: it lives as we do.
-                Some(stamp) if stamp == me.stamp() => false,
+                // This process's turn is this thread's, so the word is damaged; a new holder puts
+                // that right. So is one that names nobody.
+                Some(stamp) if stamp == me.stamp() => true,
                 Some(stamp) => table.is_gone(stamp)?,
-                // No value that a claim writes: damage, which a new holder puts right.
                 None => true,
             };
             if dead && word.compare_exchange(holder, mine, Acquire, Relaxed).is_ok() {
-                return Ok(Claim { word });
+                return Ok(Claim { word, _turn: turn });
             }
             if rounds > 16 * YIELDS {
                 // The holder is stopped, or starved. It gives no sign when it goes on.

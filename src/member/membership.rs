@@ -1,14 +1,13 @@
 //! This process's place in the table of one segment.
 
 use super::{PlaceTaken, Stamp, Table};
+use crate::Result;
 use crate::segment::{Geometry, Mapping, block_at};
 use crate::sync::atomic::Ordering::{Relaxed, Release};
 use crate::sync::local::AtomicU32;
-use crate::sys::{self, fork};
-use crate::{Error, Result};
+use crate::sys::fork::{self, PrivateDescriptor};
+use crate::sys::{process, task};
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A place in the table that this process has, for as long as this value lives.
@@ -21,12 +20,14 @@ pub(crate) struct Membership {
     geometry: Geometry,
     stamp: Stamp,
     epoch: u32,
-    lock: ManuallyDrop<OwnedFd>,
+    /// Closing it ends the membership.
+    _lock: PrivateDescriptor,
     /// 1: some thread has the beacon in its list.
     pub(super) armed: AtomicU32,
     /// 1: nobody needs this place any more, but a thread still has the beacon in its list.
     pub(super) retired: AtomicU32,
     books: Mutex<Books>,
+    turn: Mutex<()>,
 }
 
 /// What this process holds in the segment.
@@ -42,34 +43,29 @@ impl Membership {
     /// Takes a place.
     pub(crate) fn join(mapping: &Arc<Mapping>, geometry: &Geometry) -> Result<Self> {
         let place = Table::of(mapping, geometry)?.take_place(geometry)?;
-        Self::settle(mapping, geometry, place)
+        Ok(Self::settle(mapping, geometry, place))
     }
 
     /// Makes a place that was taken for this process its own.
-    pub(crate) fn settle(
-        mapping: &Arc<Mapping>,
-        geometry: &Geometry,
-        place: PlaceTaken,
-    ) -> Result<Self> {
-        let os = Error::os("marking a descriptor", mapping.name());
-        fork::mark_private(place.lock.as_fd()).map_err(os)?;
+    pub(crate) fn settle(mapping: &Arc<Mapping>, geometry: &Geometry, place: PlaceTaken) -> Self {
         let membership = Membership {
             mapping: mapping.clone(),
             geometry: *geometry,
             stamp: place.stamp,
             epoch: fork::epoch(),
-            lock: ManuallyDrop::new(place.lock),
+            _lock: place.lock,
             armed: AtomicU32::new(0),
             retired: AtomicU32::new(0),
             books: Mutex::default(),
+            turn: Mutex::default(),
         };
         let pid = std::process::id();
         let entry = membership.entry();
-        entry.namespace.store(sys::process::pid_namespace(), Relaxed);
-        entry.started.store(sys::task::start_time(pid).unwrap_or(0), Relaxed);
+        entry.namespace.store(process::pid_namespace(), Relaxed);
+        entry.started.store(task::start_time(pid).unwrap_or(0), Relaxed);
         // Release: who reads the id finds what goes with it.
         entry.pid.store(pid, Release);
-        Ok(membership)
+        membership
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
@@ -89,6 +85,11 @@ impl Membership {
         let table = Table::of(&self.mapping, &self.geometry);
         let entry = table.ok().and_then(|table| table.entry(self.stamp.index));
         entry.expect("the table was there when the place was taken, and mappings do not shrink")
+    }
+
+    /// The turn of one thread of this process among the others.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -136,19 +137,8 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if !self.is_current() {
-            // A child's copy: the descriptor was closed at the fork and its number may be
-            // somebody else's by now.
-            return;
+        if self.is_current() {
+            self.entry().pid.store(0, Release);
         }
-        self.entry().pid.store(0, Release);
-        fork::unmark_private(self.lock.as_fd());
-        drop_descriptor(&mut self.lock);
     }
-}
-
-#[allow(unsafe_code, reason = "a descriptor is closed by its owner only in the owner's process")]
-fn drop_descriptor(lock: &mut ManuallyDrop<OwnedFd>) {
-    // SAFETY: called once, from the destructor of the owner, and `lock` is not used afterwards.
-    unsafe { ManuallyDrop::drop(lock) };
 }

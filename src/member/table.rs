@@ -19,9 +19,10 @@ use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use crate::sys::fork::PrivateDescriptor;
 use crate::sys::{self, file, ofd, robust::RobustWord};
 use crate::{Error, Result};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// How many processes can be attached to a segment at the same time.
 pub(crate) const PARTICIPANTS: u32 = 1024;
@@ -54,7 +55,7 @@ fn byte(stamp: Stamp) -> u64 {
 #[derive(Debug)]
 pub(crate) struct PlaceTaken {
     pub(crate) stamp: Stamp,
-    pub(crate) lock: OwnedFd,
+    pub(crate) lock: PrivateDescriptor,
 }
 
 /// The table of one segment.
@@ -86,7 +87,8 @@ impl<'a> Table<'a> {
     /// Takes a place for the caller's process, or for a child it is about to fork.
     pub(crate) fn take_place(&self, geometry: &Geometry) -> Result<PlaceTaken> {
         let name = self.mapping.name();
-        let lock = file::reopen(self.mapping.file()).map_err(Error::os("open", name))?;
+        let lock = PrivateDescriptor::open(|| file::reopen(self.mapping.file()));
+        let lock = lock.map_err(Error::os("open", name))?;
         let header: &Header = self.mapping.at(0)?;
         // Relaxed: a hint that spreads the tenants.
         let first = header.next_place.fetch_add(1, Relaxed) % u64::from(PARTICIPANTS);

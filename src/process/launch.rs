@@ -1,7 +1,7 @@
 //! Starting a child by fork, handing it what it needs, and waiting for it.
 //!
 //! 1. The parent takes a place for the child in the table of every segment that matters
-//!    ([`prepare_children`]), so the child is somebody from its first instruction.
+//!    ([`Prepared`]), so the child is somebody from its first instruction.
 //! 2. It forks. The child makes those places its own and waits at the *gate*.
 //! 3. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
 //!    child's ([`hand_over`]). Then it opens the gate.
@@ -15,8 +15,7 @@
 use super::outcome::{JoinError, Outcome};
 use crate::member::{Doubt, Stamp};
 use crate::segment::{
-    Attachment, Kind, NewObject, ObjectInfo, Shared, hand_over, make_in_arena, prepare_children,
-    settle_in_child,
+    Attachment, Kind, NewObject, ObjectInfo, Prepared, Shared, hand_over, make_in_arena,
 };
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -140,7 +139,7 @@ impl<R: Outcome> Process<R> {
             file::memory(c"commons result").map_err(Error::os("memfd_create", "result"))?;
         let carrier = File::from(carrier);
         let parent = launch.core().membership()?.stamp();
-        let prepared = prepare_children(launch.core())?;
+        let prepared = Prepared::new(launch.core())?;
 
         // Whoever prints holds these locks, and what is printed already must not be printed twice.
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
@@ -148,14 +147,15 @@ impl<R: Outcome> Process<R> {
         let _ = err.flush();
         // SAFETY: of the locks that the child relies on, those of standard output and error are held
         // by this thread, the allocator's are libc's business, and the crate's own are per process.
-        let side = unsafe { fork::fork() };
+        let side = unsafe { fork::fork(prepared.locks()) };
         drop((out, err));
         match side {
             Err(source) => Err(Error::Process { what: "fork", source }),
             Ok(Side::Child) => {
                 // Not given back: it is the parent's. The child has one of its own.
                 std::mem::forget(starting);
-                let ready = settle_in_child(prepared).is_ok() && wait_at_gate(&launch, parent);
+                prepared.settle();
+                let ready = wait_at_gate(&launch, parent);
                 process::exit_now(if ready { run(f, &launch, &carrier) } else { 1 })
             }
             Ok(Side::Parent { child: pid }) => {

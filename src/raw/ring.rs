@@ -17,8 +17,8 @@
 //! happened, after it the item is published. The consumer's is the store to `head`. A successor
 //! reads both and goes on. Nothing is ever half done, so there is nothing to repair.
 //!
-//! A cursor keeps its own position privately and checks the opposite one before it uses it, so no
-//! value a peer writes leads out of the slots.
+//! A cursor keeps its own position privately and checks the opposite one before it uses it: a
+//! difference, modulo 2^64, of at most a capacity. So no value a peer writes leads out of the slots.
 
 use super::role::Role;
 use super::wait_cell::WaitCell;
@@ -140,12 +140,10 @@ impl WriteCursor {
         // Acquire: the claim of the role was; the last producer's stores are visible.
         let tail = ring.lane.tail.load(Acquire);
         let head_seen = ring.head.head.load(Acquire);
-        match tail.checked_sub(head_seen) {
-            Some(used) if used <= ring.capacity => {
-                Ok(WriteCursor { tail, slot: tail % ring.capacity, head_seen })
-            }
-            _ => Err(Contradiction),
+        if tail.wrapping_sub(head_seen) > ring.capacity {
+            return Err(Contradiction);
         }
+        Ok(WriteCursor { tail, slot: tail % ring.capacity, head_seen })
     }
 
     /// The first free slot.
@@ -158,7 +156,7 @@ impl WriteCursor {
     /// where those known to be free are fewer than `wanted`.
     #[inline(always)]
     pub(crate) fn free(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let free = ring.capacity - (self.tail - self.head_seen);
+        let free = ring.capacity - self.tail.wrapping_sub(self.head_seen);
         if free >= wanted {
             return Ok(free);
         }
@@ -174,7 +172,7 @@ impl WriteCursor {
 
     #[inline(always)]
     fn advance(&mut self, ring: Ring<'_>, count: u64) {
-        self.tail += count;
+        self.tail = self.tail.wrapping_add(count);
         self.slot += count;
         if self.slot >= ring.capacity {
             self.slot -= ring.capacity;
@@ -234,12 +232,10 @@ impl ReadCursor {
         // Acquire: as in `WriteCursor::at`.
         let head = ring.head.head.load(Acquire);
         let tail_seen = ring.lane.tail.load(Acquire);
-        match tail_seen.checked_sub(head) {
-            Some(used) if used <= ring.capacity => {
-                Ok(ReadCursor { head, slot: head % ring.capacity, tail_seen })
-            }
-            _ => Err(Contradiction),
+        if tail_seen.wrapping_sub(head) > ring.capacity {
+            return Err(Contradiction);
         }
+        Ok(ReadCursor { head, slot: head % ring.capacity, tail_seen })
     }
 
     /// The oldest published slot.
@@ -252,7 +248,7 @@ impl ReadCursor {
     /// only where those known of are fewer than `wanted`.
     #[inline(always)]
     pub(crate) fn available(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let known = self.tail_seen - self.head;
+        let known = self.tail_seen.wrapping_sub(self.head);
         if known >= wanted {
             return Ok(known);
         }
@@ -269,7 +265,7 @@ impl ReadCursor {
     /// The express copy of the oldest slot, if it is the newest too and its copy is there.
     #[inline(always)]
     pub(crate) fn express(&self, ring: Ring<'_>) -> Option<[u64; EXPRESS_WORDS]> {
-        if self.tail_seen != self.head + 1 {
+        if self.tail_seen != self.head.wrapping_add(1) {
             return None;
         }
         // Acquire: the look at `open` below comes after these, and sees the position of whatever
@@ -281,7 +277,7 @@ impl ReadCursor {
     /// Gives the next `count` slots, at most what was available, back to the producer.
     #[inline(always)]
     pub(crate) fn release(&mut self, ring: Ring<'_>, count: u64) {
-        self.head += count;
+        self.head = self.head.wrapping_add(count);
         self.slot += count;
         if self.slot >= ring.capacity {
             self.slot -= ring.capacity;

@@ -44,7 +44,9 @@ pub(crate) fn make_in_arena(
             }
         }
         let needed = new.size.saturating_add(new.align).saturating_add(4096);
-        let core = Arc::new(Core::growing(needed.max(CHUNK))?);
+        // An object that needs a chunk of its own has its space reserved at once, or not at all.
+        let core = if needed > CHUNK { Core::anonymous(needed) } else { Core::growing(CHUNK) };
+        let core = Arc::new(core?);
         let chunk = Box::into_raw(Box::new(Chunk { core, older: newest }));
         let (done, lost) = (Ordering::AcqRel, Ordering::Relaxed);
         if NEWEST.compare_exchange(newest, chunk, done, lost).is_err() {

@@ -23,6 +23,7 @@ pub(crate) struct Attachment {
 
 impl Attachment {
     fn new(core: Arc<Core>, place: Place, info: ObjectInfo) -> Self {
+        core.add_handle();
         Attachment { core, place, info, epoch: AtomicU32::new(fork::epoch()) }
     }
 
@@ -112,6 +113,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        self.core.remove_handle();
         if let Some(child) = transfer::child_stamp(&self.core)
             && let Ok(block) = block_at(self.core.mapping(), self.place.block)
         {

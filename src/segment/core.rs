@@ -22,9 +22,8 @@ pub(crate) struct Core {
     /// The membership of this process, once it has one. Belongs to the epoch it was made in: a
     /// forked child finds its parent's here, leaves it alone and makes its own.
     membership: AtomicPtr<Arc<Membership>>,
-    /// Handles of this process that only one process can have, and that go to a child with a stamp
-    /// of its own.
-    exclusive: AtomicUsize,
+    /// Handles of this process to objects in the segment.
+    handles: AtomicUsize,
 }
 
 impl Core {
@@ -34,7 +33,7 @@ impl Core {
             geometry,
             named,
             membership: AtomicPtr::default(),
-            exclusive: AtomicUsize::new(0),
+            handles: AtomicUsize::new(0),
         }
     }
 
@@ -93,10 +92,13 @@ impl Core {
 
     /// Maps the file behind a name without taking part.
     pub(crate) fn look(name: &Name, file: OwnedFd) -> Result<Self> {
-        let status = file::status(file.as_fd()).map_err(Error::os("fstat", name.as_str()))?;
-        if status.size < OVERHEAD {
-            let found = format!("{} bytes are too few", status.size);
-            return Err(Error::NotOurs { name: name.as_str().to_owned(), found });
+        let os = |e| Error::os("fstat", name.as_str())(e);
+        let status = file::status(file.as_fd()).map_err(os)?;
+        let begins = file::first_bytes(file.as_fd()).map_err(os)?;
+        Geometry::recognise(name.as_str(), status.size, begins)?;
+        if status.reserved < status.size {
+            // Somebody made holes in it, or copied it so: touching one could be a fault.
+            mapping::reserve(file.as_fd(), name.as_str(), 0, status.size)?;
         }
         let mapping = Mapping::new(file, name.as_str().to_owned())?;
         let geometry = Geometry::read(&mapping)?;
@@ -139,10 +141,8 @@ impl Core {
     }
 
     /// Makes a place that the parent took for this process its membership.
-    pub(super) fn settle(&self, place: PlaceTaken) -> Result<()> {
-        let membership = Membership::settle(&self.mapping, &self.geometry, place)?;
-        member::arm(self.install(membership));
-        Ok(())
+    pub(super) fn settle(&self, place: PlaceTaken) {
+        member::arm(self.install(Membership::settle(&self.mapping, &self.geometry, place)));
     }
 
     fn install(&self, membership: Membership) -> &Arc<Membership> {
@@ -166,20 +166,20 @@ impl Core {
         }
     }
 
-    /// Counts a handle that only one process can have.
-    pub(crate) fn add_exclusive(self: &Arc<Self>) {
-        if self.exclusive.fetch_add(1, Ordering::Relaxed) == 0 {
+    /// Counts a handle.
+    pub(super) fn add_handle(self: &Arc<Self>) {
+        if self.handles.fetch_add(1, Ordering::Relaxed) == 0 {
             transfer::register(self);
         }
     }
 
     /// Counts one less.
-    pub(crate) fn remove_exclusive(&self) {
-        self.exclusive.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn remove_handle(&self) {
+        self.handles.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn has_exclusive(&self) -> bool {
-        self.exclusive.load(Ordering::Relaxed) > 0
+    pub(super) fn has_handles(&self) -> bool {
+        self.handles.load(Ordering::Relaxed) > 0
     }
 }
 

@@ -99,20 +99,26 @@ impl Geometry {
         Ok(())
     }
 
-    /// Reads and checks the header of a segment that somebody else made.
-    pub(crate) fn read(mapping: &Mapping) -> Result<Self> {
-        let name = || mapping.name().to_owned();
-        let not_ours = |found: &str| Error::NotOurs { name: name(), found: found.to_owned() };
-        let Ok(header) = mapping.at::<Header>(0) else {
-            return Err(not_ours("the file is too short"));
-        };
-        if header.magic.load(Relaxed) != MAGIC {
-            return Err(not_ours("its first bytes are something else's"));
+    /// Checks that a file of this size that begins so is a segment that this program understands.
+    pub(crate) fn recognise(name: &str, size: u64, begins: [u8; 16]) -> Result<()> {
+        let not_ours = |found: String| Err(Error::NotOurs { name: name.to_owned(), found });
+        if size < OVERHEAD {
+            return not_ours(format!("its {size} bytes are too few"));
         }
-        let found = header.abi.load(Relaxed);
+        let begins = u128::from_le_bytes(begins);
+        if begins as u64 != MAGIC {
+            return not_ours("its first bytes are something else's".to_owned());
+        }
+        let found = (begins >> 64) as u32;
         if found != ABI_VERSION {
-            return Err(Error::Version { name: name(), expected: ABI_VERSION, found });
+            return Err(Error::Version { name: name.to_owned(), expected: ABI_VERSION, found });
         }
+        Ok(())
+    }
+
+    /// Reads and checks the header of a segment that was recognised.
+    pub(crate) fn read(mapping: &Mapping) -> Result<Self> {
+        let header: &Header = mapping.at(0)?;
         let geometry = Geometry {
             length: header.length.load(Relaxed),
             table: header.table.load(Relaxed),

@@ -189,8 +189,9 @@ impl Core {
     /// The object with a label.
     pub(crate) fn find_labelled(&self, label: &str) -> Result<Option<(Place, ObjectInfo)>> {
         let mut found = None;
-        for_each_block(&self.mapping, &self.geometry, |_, place, info| {
-            found = info.filter(|i| i.label.as_deref() == Some(label)).map(|info| (place, info));
+        for_each_block(&self.mapping, &self.geometry, |block, place, info| {
+            let named = info.filter(|i| i.label.as_deref() == Some(label) && block.is_kept());
+            found = named.map(|info| (place, info));
             found.is_none()
         })?;
         Ok(found)
@@ -247,7 +248,7 @@ impl Core {
         Ok(found.is_some())
     }
 
-    fn claim_heap(&self, me: &Membership) -> Result<Claim<'_>> {
+    fn claim_heap<'a>(&'a self, me: &'a Membership) -> Result<Claim<'a>> {
         let header: &Header = self.mapping.at(0)?;
         Claim::take(&header.heap_claim, self.table()?, me)
     }

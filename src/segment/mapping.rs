@@ -97,15 +97,26 @@ impl Mapping {
     }
 }
 
+/// Bytes from which on it is asked beforehand whether there is so much memory.
+const WORTH_ASKING: u64 = 64 << 20;
+
 /// Reserves space for a range of a file.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, name: &str, offset: u64, bytes: u64) -> Result<()> {
+    // The kernel would take all memory there is before it found that there is not enough, and then
+    // end processes to get more.
+    if bytes > WORTH_ASKING && file::available_memory().is_some_and(|available| bytes > available) {
+        return Err(Error::NoSpace { asked: bytes, free: free(fd) });
+    }
     file::reserve(fd, offset, bytes).map_err(|e| match e.kind() {
         std::io::ErrorKind::StorageFull
         | std::io::ErrorKind::OutOfMemory
         | std::io::ErrorKind::FileTooLarge
-        | std::io::ErrorKind::QuotaExceeded => {
-            Error::NoSpace { asked: bytes, free: file::free_bytes(fd) }
-        }
+        | std::io::ErrorKind::QuotaExceeded => Error::NoSpace { asked: bytes, free: free(fd) },
         _ => Error::os("fallocate", name)(e),
     })
+}
+
+/// Bytes that are still free for a file: on its file system and in memory.
+fn free(fd: BorrowedFd<'_>) -> Option<u64> {
+    file::free_bytes(fd).into_iter().chain(file::available_memory()).min()
 }

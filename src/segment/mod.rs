@@ -23,7 +23,7 @@ pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{NewObject, block_at, for_each_block};
 pub(crate) use mapping::{Mapping, Shared};
 pub(crate) use name::{Name, directory, unlink_if};
-pub(crate) use transfer::{child_stamp, hand_over, prepare_children, settle_in_child};
+pub(crate) use transfer::{Prepared, child_stamp, hand_over};
 
 pub use object::{Kind, ObjectInfo};
 

@@ -4,6 +4,7 @@
 //! its name by one `linkat` when it is complete. So whoever opens the name finds a complete object,
 //! and a creator that dies on the way leaves nothing.
 
+use crate::sys::fork::PrivateDescriptor;
 use crate::sys::{self, file, ofd};
 use crate::{Error, Result};
 use std::ffi::OsStr;
@@ -105,7 +106,7 @@ pub(crate) fn attach_by_name<R>(
     name: &Name,
     attach: impl FnOnce() -> Result<R>,
 ) -> Result<Option<R>> {
-    let door = file::reopen(fd).map_err(name.error("open"))?;
+    let door = PrivateDescriptor::open(|| file::reopen(fd)).map_err(name.error("open"))?;
     let patience = sys::time::after(DOOR_PATIENCE);
     // A remover is there for microseconds, unless it is stopped: then the name may go under us,
     // which the last line finds out in all but that case.
@@ -126,7 +127,7 @@ pub(crate) fn unlink_if(
     name: &Name,
     unused: impl FnOnce() -> Result<bool>,
 ) -> Result<bool> {
-    let door = file::reopen(fd).map_err(name.error("open"))?;
+    let door = PrivateDescriptor::open(|| file::reopen(fd)).map_err(name.error("open"))?;
     if !ofd::try_lock(door.as_fd(), DOOR).map_err(name.error("fcntl"))? || !unused()? {
         return Ok(false);
     }

@@ -108,6 +108,8 @@ pub(crate) struct Status {
     pub(crate) size: u64,
     /// How many names the file has.
     pub(crate) names: u64,
+    /// Bytes that memory is taken for.
+    pub(crate) reserved: u64,
     /// Its number on its file system.
     pub(crate) inode: u64,
     /// Whether it is a regular file.
@@ -123,9 +125,31 @@ pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
     Ok(Status {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         names: stat.st_nlink as u64,
+        reserved: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
         inode: stat.st_ino,
         is_regular: stat.st_mode & libc::S_IFMT == libc::S_IFREG,
     })
+}
+
+/// The first bytes of a file, read without mapping it.
+pub(crate) fn first_bytes<const N: usize>(fd: BorrowedFd<'_>) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer has `N` bytes for the kernel to fill in.
+    let read = unsafe { libc::pread(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), N, 0) };
+    match read {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(bytes),
+    }
+}
+
+/// Bytes of memory that the kernel could still give, as /proc says; `None` where it does not.
+pub(crate) fn available_memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes = |name: &str| -> Option<u64> {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some((kilobytes("MemAvailable")? + kilobytes("SwapFree")?) * 1024)
 }
 
 /// Bytes that are still free on the file system of `fd`; `None` where it has no limit of its own.

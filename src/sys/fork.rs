@@ -9,8 +9,10 @@
 
 use super::file;
 use crate::sync::local::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Where the epoch is read while there is no page yet. Never written.
 static NO_EPOCH: AtomicU32 = AtomicU32::new(0);
@@ -68,23 +70,82 @@ fn install_page() {
         // SAFETY: another thread's page was installed; nobody has seen this one.
         unsafe { libc::munmap(page, length) };
     } else {
-        // SAFETY: the handler is a function of this image; a failure leaves descriptors open in
+        let (before, parent, child) = (before_fork, after_fork_in_parent, after_fork_in_child);
+        // SAFETY: the handlers are functions of this image; a failure leaves descriptors open in
         // children forked by others, which delays the news of a death and nothing else.
-        unsafe { libc::pthread_atfork(None, None, Some(close_in_child)) };
+        unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     }
 }
 
-/// How many descriptors can be marked private; more than a process can usefully be a member of.
+/// How many descriptors can be private; more than a process can usefully be a member of.
 const PRIVATE: usize = 8192;
 /// Descriptors that a forked child closes at once, as -1 or the number.
 static PRIVATE_DESCRIPTORS: [AtomicI32; PRIVATE] = [const { AtomicI32::new(-1) }; PRIVATE];
 /// One above the highest entry ever used.
 static PRIVATE_USED: AtomicUsize = AtomicUsize::new(0);
+/// 1: a private descriptor is being opened or closed, and the list is behind; or a fork is under way.
+/// Keeps the two apart.
+static CHANGING: AtomicU32 = AtomicU32::new(0);
+/// How often a fork yields to who is at it. It may wait for itself: a signal handler that forks.
+/// A child that then keeps a descriptor delays the news of its parent's death and does nothing else.
+const PATIENCE: u32 = 10_000;
 
-/// Marks a descriptor as one that no forked child may keep: the locks of its description say that
-/// *this* process lives.
-pub(crate) fn mark_private(fd: BorrowedFd<'_>) -> io::Result<()> {
-    epoch();
+thread_local! {
+    /// What the child keeps that the calling thread is about to fork.
+    static KEEP: Cell<Option<&'static [PrivateDescriptor]>> = const { Cell::new(None) };
+}
+
+/// A descriptor of this process alone, whose locks say that *it* lives: forked children close it.
+#[derive(Debug)]
+pub(crate) struct PrivateDescriptor {
+    fd: ManuallyDrop<OwnedFd>,
+    epoch: u32,
+}
+
+impl PrivateDescriptor {
+    /// Opens one.
+    pub(crate) fn open(open: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Self> {
+        let epoch = epoch();
+        let fd = apart_from_forks(|| open().and_then(|fd| list(&fd).map(|()| fd)))?;
+        Ok(PrivateDescriptor { fd: ManuallyDrop::new(fd), epoch })
+    }
+
+    /// In a child that kept it: makes it the child's own.
+    pub(crate) fn adopt(&mut self) {
+        self.epoch = epoch();
+    }
+}
+
+impl AsFd for PrivateDescriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for PrivateDescriptor {
+    fn drop(&mut self) {
+        // In a child that did not keep it, the number may be another file's by now.
+        if self.epoch == epoch() {
+            apart_from_forks(|| {
+                unlist(&self.fd);
+                // SAFETY: dropped once, here.
+                unsafe { ManuallyDrop::drop(&mut self.fd) };
+            });
+        }
+    }
+}
+
+/// Runs `change` while no thread of this process forks.
+fn apart_from_forks<R>(change: impl FnOnce() -> R) -> R {
+    while CHANGING.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        super::process::yield_now();
+    }
+    let result = change();
+    CHANGING.store(0, Ordering::Release);
+    result
+}
+
+fn list(fd: &OwnedFd) -> io::Result<()> {
     for (i, entry) in PRIVATE_DESCRIPTORS.iter().enumerate() {
         let fd = fd.as_raw_fd();
         // Relaxed: a child's copy of memory is consistent with its parent's at the fork.
@@ -96,8 +157,7 @@ pub(crate) fn mark_private(fd: BorrowedFd<'_>) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::EMFILE))
 }
 
-/// Takes the mark back, before the descriptor is closed or meant to be inherited.
-pub(crate) fn unmark_private(fd: BorrowedFd<'_>) {
+fn unlist(fd: &OwnedFd) {
     let used = PRIVATE_USED.load(Ordering::Relaxed);
     for entry in &PRIVATE_DESCRIPTORS[..used] {
         let fd = fd.as_raw_fd();
@@ -107,12 +167,30 @@ pub(crate) fn unmark_private(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Runs before every fork of libc's.
+extern "C" fn before_fork() {
+    for _ in 0..PATIENCE {
+        if CHANGING.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return;
+        }
+        super::process::yield_now();
+    }
+}
+
+/// Runs in the parent after every fork of libc's.
+extern "C" fn after_fork_in_parent() {
+    CHANGING.store(0, Ordering::Release);
+}
+
 /// Runs in every child that libc forks, before anything else does.
-extern "C" fn close_in_child() {
+extern "C" fn after_fork_in_child() {
+    CHANGING.store(0, Ordering::Relaxed);
+    let keep = KEEP.get().unwrap_or(&[]);
     let used = PRIVATE_USED.load(Ordering::Relaxed);
     for entry in &PRIVATE_DESCRIPTORS[..used] {
-        let fd = entry.swap(-1, Ordering::Relaxed);
-        if fd >= 0 {
+        let fd = entry.load(Ordering::Relaxed);
+        if fd >= 0 && keep.iter().all(|kept| kept.fd.as_raw_fd() != fd) {
+            entry.store(-1, Ordering::Relaxed);
             file::close_raw(fd);
         }
     }
@@ -130,14 +208,18 @@ pub(crate) enum Side {
     },
 }
 
-/// Forks.
+/// Forks. The child keeps the private descriptors in `keep`, and no others.
 ///
 /// # Safety
 /// Only the calling thread exists in the child: there, the caller relies on no lock that another
 /// thread may have held (libc's allocator takes care of itself).
-pub(crate) unsafe fn fork() -> io::Result<Side> {
+pub(crate) unsafe fn fork(keep: &[PrivateDescriptor]) -> io::Result<Side> {
+    // SAFETY: taken back below, before the borrow ends; the handlers run within the call.
+    KEEP.set(Some(unsafe { core::mem::transmute::<&[_], &'static [_]>(keep) }));
     // SAFETY: as the caller's.
-    match super::check(unsafe { libc::fork() })? {
+    let result = super::check(unsafe { libc::fork() });
+    KEEP.set(None);
+    match result? {
         0 => Ok(Side::Child),
         child => Ok(Side::Parent { child: child as u32 }),
     }

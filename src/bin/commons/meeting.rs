@@ -80,18 +80,31 @@ fn take<E>(
     }
 }
 
-/// Takes the name of a ring away, for its receiver, unless a sender has come: then the receiving end
-/// comes back.
+/// Takes the name of a ring away, for its receiver, with up to `unread` bytes in it. If a sender has
+/// come since, or has come and gone and left more, the receiving end comes back.
 pub(crate) fn put_away(
     name: &str,
     ring: &Ring<u8>,
     consumer: Consumer<u8>,
+    unread: usize,
 ) -> Result<Option<Consumer<u8>>, Failure> {
+    let before = look(name, PRODUCER)?;
+    if before.as_ref().is_some_and(is_alive) {
+        return Ok(Some(consumer));
+    }
     let producer = match ring.producer() {
         Ok(producer) => producer,
         Err(Error::RoleTaken { .. }) => return Ok(Some(consumer)),
         Err(error) => return Err(error.into()),
     };
+    if ring.len() > unread {
+        // As it was found: whoever came in between followed a sender that had finished, and has.
+        match before {
+            Some(Holder::Abandoned | Holder::Process { .. }) => producer.abandon(),
+            _ => drop(producer),
+        }
+        return Ok(Some(consumer));
+    }
     if leads_here(name, &[PRODUCER, CONSUMER])? {
         match Ring::<u8>::unlink(name) {
             Ok(()) | Err(Error::NotFound { .. }) => {}
@@ -103,10 +116,11 @@ pub(crate) fn put_away(
     Ok(None)
 }
 
-/// Takes the name of a ring away that its receiver has left, if nobody has come to it since.
-pub(crate) fn put_away_unused(name: &str, ring: &Ring<u8>) -> Result<(), Failure> {
+/// Takes the name of a ring away that its receiver has left, with up to `unread` bytes in it, if
+/// nobody has come to it since.
+pub(crate) fn put_away_unused(name: &str, ring: &Ring<u8>, unread: usize) -> Result<(), Failure> {
     match ring.consumer() {
-        Ok(consumer) => put_away(name, ring, consumer).map(drop),
+        Ok(consumer) => put_away(name, ring, consumer, unread).map(drop),
         Err(Error::RoleTaken { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -51,23 +51,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut progress = Progress::new(name, &io::stdout());
     loop {
         match pump(&mut consumer, &mut progress) {
-            End::Sender(Departure::Closed) => match meeting::put_away(name, &ring, consumer)? {
+            End::Sender(Departure::Closed) => match meeting::put_away(name, &ring, consumer, 0)? {
                 None => return Ok(()),
-                // Another sender has come.
+                // Another sender has come, and may have gone.
                 Some(again) => consumer = again,
             },
             End::Sender(departure) => {
-                if let Some(consumer) = meeting::put_away(name, &ring, consumer)? {
+                if let Some(consumer) = meeting::put_away(name, &ring, consumer, 0)? {
                     consumer.abandon();
                 }
                 return Err(unfinished(name, departure, progress.bytes()));
             }
             End::Unread => {
+                let unread = consumer.len();
                 drop(consumer);
                 // A sender that is there sees to the name itself.
                 if meeting::look(name, PRODUCER)?.is_some_and(|sender| !meeting::is_alive(&sender))
                 {
-                    meeting::put_away_unused(name, &ring)?;
+                    meeting::put_away_unused(name, &ring, unread)?;
                 }
                 return Ok(());
             }

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let news = receiver.news(departure);
             let left = ring.len();
             let rest = if departure == Departure::Closed || left == 0 {
-                meeting::put_away_unused(name, &ring)?;
+                meeting::put_away_unused(name, &ring, left)?;
                 String::new()
             } else {
                 format!("; `commons recv {name}` gets the {} that it left", size(left as u64))
@@ -142,7 +142,7 @@ fn finish(name: &str, ring: &Ring<u8>, receiver: &Receiver<'_>) -> Result<(), Fa
         return Ok(());
     }
     let left = ring.len();
-    meeting::put_away_unused(name, ring)?;
+    meeting::put_away_unused(name, ring, left)?;
     if left == 0 {
         return Ok(());
     }

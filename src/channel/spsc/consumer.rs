@@ -83,7 +83,8 @@ impl<T: Element> Consumer<T> {
     /// Takes as many items as there are and `values` has room for, and says how many. Waits for one.
     ///
     /// # Errors
-    /// As [`Consumer::pop`]. An empty slice is 0 at once.
+    /// As [`Consumer::pop`]; an item that is no value of `T` ends the slice before it, and is the
+    /// error of the next call. An empty slice is 0 at once.
     pub fn pop_slice(&mut self, values: &mut [T]) -> Result<usize, ChannelError> {
         if values.is_empty() {
             return Ok(0);
@@ -169,25 +170,21 @@ impl<T: Element> Consumer<T> {
             // and any bytes are a value of `Bits`.
             unsafe { to.copy_from_nonoverlapping(from, length) };
         }
-        let ring = self.end.ring();
-        self.end.cursor.release(ring, count as u64);
-        ReadCursor::notify(ring, self.end.is_registered());
         // SAFETY: the first `count` values were just written as `Bits`, and are not used as `T`
         // before they are checked.
         let copied = unsafe { core::slice::from_raw_parts(bits, count) };
         let sound = copied.iter().position(|bits| !T::is_valid_bit_pattern(bits)).unwrap_or(count);
-        if sound < count {
-            for i in sound..count {
-                // SAFETY: within `values`.
-                let value = unsafe { values.as_mut_ptr().add(i) };
-                // SAFETY: as above; makes a valid value of what is none.
-                unsafe { value.write(valid) };
-            }
-            if sound == 0 {
-                return Err(invalid());
-            }
+        for i in sound..count {
+            // SAFETY: within `values`.
+            let value = unsafe { values.as_mut_ptr().add(i) };
+            // SAFETY: as above; makes a valid value of what may be none.
+            unsafe { value.write(valid) };
         }
-        Ok(sound)
+        let ring = self.end.ring();
+        // What is no value is dropped when its turn comes; what follows it is left for the next call.
+        self.end.cursor.release(ring, sound.max(1) as u64);
+        ReadCursor::notify(ring, self.end.is_registered());
+        if sound == 0 { Err(invalid()) } else { Ok(sound) }
     }
 }
 

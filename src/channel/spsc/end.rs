@@ -112,11 +112,8 @@ impl<S: Side> End<S> {
         // SAFETY: `attachment` lives to the end of this function or in the end itself.
         let ring = unsafe { parts.ring() };
         claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
-        // Before anything can fail: from here on the destructor gives the role back.
-        core.add_exclusive();
         let cursor = S::at(ring).map_err(|Contradiction| {
             S::role(ring.control).leave(me.stamp().pack(), false);
-            core.remove_exclusive();
             core.mapping().corrupted("the positions of a ring are more than a capacity apart")
         })?;
         attachment.prefault();
@@ -258,7 +255,6 @@ impl<S: Side> Drop for End<S> {
             // A copy in a process that it was not handed to.
             return;
         }
-        core.remove_exclusive();
         let Some(me) = core.membership_if_any() else { return };
         let control = self.ring().control;
         let mine = me.stamp().pack();

@@ -1,0 +1,569 @@
+//! Child processes: what comes back from them, how they end, and that nothing of them is left.
+
+#![cfg(feature = "serde")]
+#![allow(unsafe_code, reason = "limits, ids and signals of children")]
+
+mod common;
+
+use common::{
+    child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
+    watchdog, watchdog_of,
+};
+use commons::spsc::{duplex, ring};
+use commons::{Error, ExitStatus, JoinError, Process};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Whether a descriptor is readable before `timeout` has passed.
+fn readable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: `poll` is one live entry.
+    let count = unsafe { libc::poll(&raw mut poll, 1, timeout.as_millis() as i32) };
+    assert!(count >= 0, "poll: {}", io::Error::last_os_error());
+    count == 1
+}
+
+// ---- what comes back ----
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Answer {
+    Nothing,
+    Some { number: f64, map: BTreeMap<String, Vec<Option<char>>> },
+}
+
+#[test]
+fn results_of_any_size_come_back() {
+    let _watchdog = watchdog();
+    child(|| ()).finish();
+    assert_eq!(child(|| 42u64).finish(), 42);
+    assert_eq!(child(|| "text".repeat(3)).finish(), "texttexttext");
+    assert_eq!(child(|| (true, 'ß', -1i8)).finish(), (true, 'ß', -1));
+    assert_eq!(child(|| Answer::Nothing).finish(), Answer::Nothing);
+    let map = BTreeMap::from([("key".to_owned(), vec![Some('a'), None])]);
+    let answer = Answer::Some { number: 0.5, map };
+    let expected = answer.clone();
+    assert_eq!(child(move || answer).finish(), expected);
+    let long = child(|| (0..1u32 << 20).map(|i| i as u8).collect::<Vec<_>>()).finish();
+    assert!(long.iter().copied().eq((0..1u32 << 20).map(|i| i as u8)));
+    let failed: Result<u8, String> = child(|| Err("no".to_owned())).finish();
+    assert_eq!(failed, Err("no".to_owned()));
+}
+
+#[test]
+fn what_a_closure_captures_goes_with_it() {
+    let _watchdog = watchdog();
+    let text = String::from("captured");
+    let numbers: Box<[u64]> = (0..1000).collect();
+    let sum = child(move || (text.len(), numbers.iter().sum::<u64>())).finish();
+    assert_eq!(sum, (8, 499_500));
+}
+
+#[test]
+fn a_child_is_another_process_with_memory_of_its_own() {
+    let _watchdog = watchdog();
+    static COUNT: AtomicU32 = AtomicU32::new(5);
+    let child = child(|| (std::process::id(), COUNT.fetch_add(1, Relaxed)));
+    let id = child.id();
+    assert_ne!(id, std::process::id());
+    assert_eq!(child.finish(), (id, 5));
+    assert_eq!(COUNT.load(Relaxed), 5);
+}
+
+struct Refuses;
+
+impl Serialize for Refuses {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("refused"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Refuses {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("refused"))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct OneWay;
+
+impl<'de> Deserialize<'de> for OneWay {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("only there, not back"))
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_carried_over_is_an_error() {
+    let _watchdog = watchdog();
+    assert!(matches!(child(|| Refuses).join(), Err(JoinError::Result { .. })));
+    assert!(matches!(child(|| OneWay).join(), Err(JoinError::Result { .. })));
+}
+
+// ---- how they end ----
+
+#[test]
+fn a_panic_comes_back_with_its_message() {
+    let _watchdog = watchdog();
+    let message = |error: JoinError| match error {
+        JoinError::Panicked { message } => message,
+        other => panic!("{other}"),
+    };
+    let plain = child(|| -> u8 { panic!("plain") });
+    assert_eq!(message(plain.join().unwrap_err()), "plain");
+    let formatted = child(|| -> u8 { panic!("number {}", 7) });
+    assert_eq!(message(formatted.join().unwrap_err()), "number 7");
+    let other = child(|| -> u8 { std::panic::panic_any(5u8) });
+    assert_eq!(message(other.join().unwrap_err()), "a value that is not text");
+    let mut panicked = child(|| -> u8 { panic!("on purpose") });
+    let status = panicked.process().wait_timeout(Duration::MAX).unwrap();
+    assert_eq!(status, Some(ExitStatus::Exited(1)));
+}
+
+#[test]
+fn exit_codes_and_signals_come_back() {
+    let _watchdog = watchdog();
+    for code in [0, 1, 77, 255] {
+        let exited = child(move || -> u8 { std::process::exit(code) }).join();
+        assert!(matches!(exited, Err(JoinError::Exited { code: c }) if c == code), "{exited:?}");
+    }
+    for number in [libc::SIGKILL, libc::SIGTERM, libc::SIGABRT, libc::SIGUSR1] {
+        let ended = child(move || signal(std::process::id(), number)).join();
+        assert!(
+            matches!(ended, Err(JoinError::Signaled { signal }) if signal == number),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn the_values_of_a_closure_go_before_its_result_counts() {
+    let _watchdog = watchdog();
+    struct Killer;
+    impl Drop for Killer {
+        fn drop(&mut self) {
+            signal(std::process::id(), libc::SIGKILL);
+        }
+    }
+    let dropped = child(|| {
+        let _killer = Killer;
+        5
+    });
+    assert!(matches!(dropped.join(), Err(JoinError::Signaled { .. })));
+}
+
+#[test]
+fn kill_and_terminate_end_a_child() {
+    let _watchdog = watchdog();
+    let mut killed = child(|| pause_for_ever() as ());
+    assert!(killed.process().is_alive());
+    killed.process().kill().unwrap();
+    assert!(matches!(killed.join(), Err(JoinError::Signaled { signal: libc::SIGKILL })));
+
+    let mut terminated = child(|| pause_for_ever() as ());
+    terminated.process().terminate().unwrap();
+    let status = terminated.process().wait_timeout(Duration::MAX).unwrap();
+    assert_eq!(status, Some(ExitStatus::Signaled(libc::SIGTERM)));
+    // Signals to who has ended are no error, and reach nobody else.
+    terminated.process().kill().unwrap();
+    terminated.process().terminate().unwrap();
+    assert!(matches!(terminated.join(), Err(JoinError::Signaled { signal: libc::SIGTERM })));
+
+    let mut done = child(|| 3);
+    while !readable(done.process().as_fd(), Duration::from_secs(1)) {}
+    done.process().kill().unwrap();
+    assert_eq!(done.finish(), 3);
+}
+
+#[test]
+fn a_stopped_child_is_alive_and_can_be_killed() {
+    let _watchdog = watchdog();
+    let mut stopped = child(|| pause_for_ever() as ());
+    stopped.stop();
+    assert!(stopped.process().is_alive());
+    assert_eq!(stopped.process().wait_timeout(Duration::from_millis(20)).unwrap(), None);
+    stopped.process().kill().unwrap();
+    assert!(matches!(stopped.join(), Err(JoinError::Signaled { signal: libc::SIGKILL })));
+}
+
+#[test]
+fn waiting_with_a_limit_says_whether_it_has_ended() {
+    let _watchdog = watchdog();
+    let (mut go, mut goes) = ring::<()>(1).unwrap();
+    let mut waiting = child(move || goes.pop().is_ok());
+    assert!(waiting.process().is_alive());
+    assert_eq!(waiting.process().exit_status().unwrap(), None);
+    assert_eq!(waiting.process().wait_timeout(Duration::ZERO).unwrap(), None);
+    let limit = Duration::from_millis(30);
+    let since = Instant::now();
+    assert_eq!(waiting.process().wait_timeout(limit).unwrap(), None);
+    assert_eq!(waiting.process().wait_deadline(since + 2 * limit).unwrap(), None);
+    assert!(since.elapsed() >= 2 * limit, "it came back early");
+    assert!(!readable(waiting.process().as_fd(), Duration::ZERO));
+    go.push(()).unwrap();
+    let ended = Some(ExitStatus::Exited(0));
+    assert_eq!(waiting.process().wait_timeout(Duration::MAX).unwrap(), ended);
+    assert_eq!(waiting.process().wait_timeout(Duration::ZERO).unwrap(), ended);
+    assert_eq!(waiting.process().wait_deadline(since).unwrap(), ended);
+    assert_eq!(waiting.process().exit_status().unwrap(), ended);
+    assert!(!waiting.process().is_alive());
+    assert!(waiting.finish());
+}
+
+#[test]
+fn its_descriptor_is_readable_when_a_child_has_ended() {
+    let _watchdog = watchdog();
+    let (mut go, mut goes) = ring::<()>(1).unwrap();
+    let mut waiting = child(move || goes.pop().is_ok());
+    let flags = |fd: BorrowedFd<'_>| {
+        // SAFETY: takes integers.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) }
+    };
+    assert_ne!(flags(waiting.process().as_fd()) & libc::FD_CLOEXEC, 0);
+    assert!(!readable(waiting.process().as_fd(), Duration::ZERO));
+    go.push(()).unwrap();
+    while !readable(waiting.process().as_fd(), Duration::from_secs(1)) {}
+    assert!(!waiting.process().is_alive());
+    assert!(waiting.finish());
+}
+
+#[test]
+fn somebody_elses_wait_does_not_lose_the_result() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let process = Process::spawn(|| 9u8).unwrap();
+        let mut status = 0;
+        // SAFETY: `status` is live for the kernel to fill in.
+        let reaped = unsafe { libc::waitpid(-1, &raw mut status, 0) };
+        assert_eq!(reaped as u32, process.id());
+        // How it ended is gone; that is an error or the result, and no hang.
+        match process.join() {
+            Ok(result) => assert_eq!(result, 9),
+            Err(error) => assert!(matches!(error, JoinError::Os(_)), "{error}"),
+        }
+    });
+}
+
+// ---- nothing is left ----
+
+/// Children of this process that have ended and were not reaped.
+fn zombies() -> usize {
+    let own = std::process::id();
+    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        entry.file_name().to_str()?.parse::<u32>().ok()?;
+        fs::read_to_string(entry.path().join("stat")).ok()
+    });
+    stats
+        .filter(|stat| {
+            let mut fields = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace();
+            let state = fields.next();
+            let parent = fields.next().and_then(|field| field.parse().ok());
+            state == Some("Z") && parent == Some(own)
+        })
+        .count()
+}
+
+#[test]
+fn children_that_nobody_joins_are_reaped_by_and_by() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let mut pipes = Vec::new();
+        for _ in 0..20 {
+            let (reader, writer) = io::pipe().unwrap();
+            let process = Process::spawn(move || {
+                let _writer = writer;
+            });
+            drop(process.unwrap());
+            pipes.push(reader);
+        }
+        for mut pipe in pipes {
+            // The end of the pipe: the child has closed it or is gone.
+            pipe.read_to_end(&mut Vec::new()).unwrap();
+        }
+        // The last of them may be on its way out still.
+        while zombies() > 0 {
+            Process::spawn(|| ()).unwrap().join().unwrap();
+        }
+        assert_eq!(zombies(), 0);
+        // One that has ended when its handle goes is reaped there and then.
+        let process = Process::spawn(|| ()).unwrap();
+        while !readable(process.as_fd(), Duration::from_secs(1)) {}
+        assert_eq!(zombies(), 1);
+        drop(process);
+        assert_eq!(zombies(), 0);
+    });
+}
+
+#[test]
+fn a_dropped_handle_leaves_its_child_running() {
+    let _watchdog = watchdog();
+    let (mut here, mut there) = duplex::<u32>(1).unwrap();
+    let owner = std::process::id();
+    let process = Process::spawn(move || {
+        end_with(owner);
+        let _ = there.tx.push(std::process::id());
+        let _ = there.rx.pop().and_then(|value| Ok(there.tx.push(value + 1)?));
+    });
+    drop(process.unwrap());
+    let _stray = common::Stray(here.rx.pop().unwrap());
+    here.tx.push(1).unwrap();
+    assert_eq!(here.rx.pop(), Ok(2));
+}
+
+#[test]
+fn hundreds_of_children_leave_no_descriptor_and_no_mapping() {
+    let _watchdog = watchdog_of(300);
+    in_child(|| {
+        let rounds = |count: u64| {
+            for i in 0..count {
+                let (mut producer, mut consumer) = ring::<u64>(1).unwrap();
+                let process = Process::spawn(move || consumer.pop().unwrap()).unwrap();
+                producer.push(i).unwrap();
+                assert_eq!(process.join().unwrap(), i);
+            }
+        };
+        rounds(20);
+        let before = (descriptors(), mappings(), common::anonymous_bytes());
+        rounds(300);
+        assert_eq!((descriptors(), mappings(), common::anonymous_bytes()), before);
+        assert_eq!(zombies(), 0);
+    });
+}
+
+#[test]
+fn hundreds_of_children_at_once_are_all_joined() {
+    let _watchdog = watchdog_of(300);
+    in_child(|| {
+        let before = descriptors();
+        let processes: Vec<_> = (0..300u32).map(|i| Process::spawn(move || i).unwrap()).collect();
+        for (i, process) in processes.into_iter().enumerate() {
+            assert_eq!(process.join().unwrap(), i as u32);
+        }
+        // Those of the arena, and none a child.
+        assert!(descriptors() <= before + 6, "{} descriptors more", descriptors() - before);
+    });
+}
+
+#[test]
+fn a_child_that_cannot_be_started_is_an_error_and_leaves_nothing() {
+    let _watchdog = watchdog();
+    let outcome = in_child(|| {
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        // Limits of processes do not bind root, so be somebody else.
+        // SAFETY: takes integers; this process has one thread.
+        if unsafe { libc::geteuid() } == 0 && unsafe { libc::setuid(64_321) } != 0 {
+            return "skipped: this process may not be somebody else".to_owned();
+        }
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `none` is live for the kernel to read.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const none) } != 0 {
+            return "skipped: this process may not limit itself".to_owned();
+        }
+        let (producer, mut consumer) = ring::<u8>(2).unwrap();
+        let before = descriptors();
+        let error = Process::spawn(move || drop(producer)).unwrap_err();
+        assert!(matches!(error, Error::Process { what: "fork", .. }), "{error}");
+        assert_eq!(descriptors(), before);
+        // What was to go with it is dropped, as with a thread that does not start.
+        assert!(matches!(consumer.try_pop(), Err(commons::ChannelError::Disconnected(_))));
+        for _ in 0..50 {
+            let _ = Process::spawn(|| ()).unwrap_err();
+        }
+        assert_eq!(descriptors(), before);
+        "an error".to_owned()
+    });
+    println!("{outcome}");
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_and_no_panic() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        let before = descriptors();
+        for spare in 0..12 {
+            // Those in use are not all low: the limit is on the number of the next.
+            let mut fillers = Vec::new();
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: `limit` is live for the kernel to fill in.
+            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+            let old = limit;
+            limit.rlim_cur = 64;
+            // SAFETY: `limit` is live for the kernel to read.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+            while let Ok(file) = fs::File::open("/dev/null") {
+                fillers.push(file);
+            }
+            fillers.truncate(fillers.len().saturating_sub(spare));
+            match Process::spawn(|| 1u8) {
+                Ok(process) => assert_eq!(process.join().unwrap(), 1),
+                Err(error) => {
+                    assert!(matches!(error, Error::Os { .. } | Error::Process { .. }), "{error}");
+                }
+            }
+            drop(fillers);
+            // SAFETY: `old` is live for the kernel to read.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) };
+        }
+        // A child whose pidfd there was no room for may run: let it end.
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        assert_eq!(descriptors(), before);
+    });
+}
+
+// ---- starting ----
+
+#[test]
+fn children_start_children() {
+    let _watchdog = watchdog();
+    fn depth(left: u32) -> u32 {
+        if left == 0 { 0 } else { 1 + child(move || depth(left - 1)).finish() }
+    }
+    assert_eq!(depth(8), 8);
+    // And several each.
+    fn tree(left: u32) -> u32 {
+        if left == 0 {
+            return 1;
+        }
+        let children: Vec<_> = (0..3).map(|_| child(move || tree(left - 1))).collect();
+        1 + children.into_iter().map(common::Child::finish).sum::<u32>()
+    }
+    assert_eq!(tree(3), 1 + 3 + 9 + 27);
+}
+
+#[test]
+fn children_start_while_other_threads_print_and_allocate() {
+    let _watchdog = watchdog_of(300);
+    // In a process of its own, whose output goes nowhere.
+    in_child(|| {
+        let nowhere = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        for output in [1, 2] {
+            // SAFETY: takes integers.
+            assert!(unsafe { libc::dup2(nowhere.as_raw_fd(), output) } >= 0);
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Relaxed) {
+                        let _ = writeln!(io::stdout(), "out {:?}", vec![1; 100]);
+                        let _ = writeln!(io::stderr(), "err {:?}", vec![1; 100]);
+                    }
+                });
+            }
+            for i in 0..200u64 {
+                let process = Process::spawn(move || {
+                    let _ = writeln!(io::stdout(), "a child {}", "prints ".repeat(100));
+                    let _ = writeln!(io::stderr(), "a child {}", "prints ".repeat(100));
+                    i
+                });
+                assert_eq!(process.unwrap().join().unwrap(), i);
+            }
+            stop.store(true, Relaxed);
+        });
+    });
+}
+
+#[test]
+fn what_was_printed_before_is_printed_once() {
+    let _watchdog = watchdog();
+    let (mut reader, writer) = io::pipe().unwrap();
+    let printer = child(move || {
+        // SAFETY: takes integers.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), 1) } >= 0);
+        drop(writer);
+        // No line end: it stays in the buffer.
+        let _ = write!(io::stdout(), "before;");
+        Process::spawn(|| drop(write!(io::stdout(), "child;"))).unwrap().join().unwrap();
+        let _ = write!(io::stdout(), "after");
+    });
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    printer.finish();
+    assert_eq!(text, "before;child;after");
+}
+
+#[test]
+fn children_start_from_several_threads_at_once() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                scope.spawn(move || {
+                    for i in 0..50 {
+                        let (mut producer, mut consumer) = ring::<u64>(1).unwrap();
+                        let process = Process::spawn(move || {
+                            producer.push(thread << 32 | i).unwrap();
+                            i
+                        });
+                        assert_eq!(consumer.pop(), Ok(thread << 32 | i));
+                        assert_eq!(process.unwrap().join().unwrap(), i);
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_child_runs_no_exit_handlers_and_no_destructors_of_its_parent() {
+    let _watchdog = watchdog();
+    let (mut reader, writer) = io::pipe().unwrap();
+    struct Tells(io::PipeWriter, u32);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            if std::process::id() != self.1 {
+                let _ = self.0.write_all(b"a destructor ran in the child");
+            }
+        }
+    }
+    let tells = Tells(writer, std::process::id());
+    child(|| ()).finish();
+    drop(tells);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "");
+}
+
+#[test]
+fn a_handle_that_a_child_is_given_is_of_no_use_there() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let (mut go, mut goes) = ring::<()>(1).unwrap();
+        let mut first = Process::spawn(move || goes.pop().is_ok()).unwrap();
+        let second = Process::spawn(move || {
+            // Not its child: it cannot wait for it, and says so.
+            let waited = first.wait_timeout(Duration::ZERO);
+            (waited.is_ok_and(|w| w.is_none()), first.join().is_err())
+        });
+        let (_, refused) = second.unwrap().join().unwrap_or((false, true));
+        go.push(()).unwrap();
+        assert!(refused);
+    });
+}
+
+#[test]
+fn a_child_that_waits_for_its_parent_is_told_when_that_dies() {
+    let _watchdog = watchdog();
+    let (mut told, mut tells) = ring::<u32>(4).unwrap();
+    let parent: common::Child<()> = child(move || {
+        let (_here, mut there) = duplex::<u32>(1).unwrap();
+        let grandchild: Process<()> = Process::spawn(move || {
+            common::die_after(300);
+            told.push(std::process::id()).unwrap();
+            let _ = there.rx.pop();
+            told.push(0).unwrap();
+        })
+        .unwrap();
+        std::mem::forget(grandchild);
+        pause_for_ever()
+    });
+    let grandchild = common::Stray(tells.pop().unwrap());
+    wait_until_asleep(grandchild.0);
+    parent.kill();
+    assert_eq!(tells.pop(), Ok(0));
+}
