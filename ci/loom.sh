@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-    cargo test --release --lib "models${1:+::$1}" -- --nocapture --test-threads=1 >"$log" 2>&1 ||
+    cargo test --release --lib "${1:-models}" -- --nocapture --test-threads=1 >"$log" 2>&1 ||
     { cat "$log"; exit 1; }
 grep -o 'loom .*' "$log"
 grep '^test result' "$log"

@@ -48,6 +48,7 @@ mutant express-written-relaxed $ring 's/(word\.store\(copy, )Release/${1}Relaxed
 mutant express-read-relaxed $ring 's/lane\.express\[(\d)\]\.load\(Acquire\)/lane.express[$1].load(Relaxed)/g'
 mutant express-not-guarded $ring 's/\(ring\.lane\.open\.load\(Relaxed\) == self\.tail_seen\)\.then_some\(copy\)/Some(copy)/'
 mutant express-opened-late $ring 's/(        lane\.open\.store\(self\.tail, Relaxed\);\n)(.*?)(        lane\.tail\.store)/$2$1$3/s'
+mutant express-not-withdrawn $ring 's/ring\.lane\.open\.store\(0, Relaxed\);//'
 mutant express-of-older-item $ring 's/self\.tail_seen != self\.head\.wrapping_add\(1\)/self.tail_seen == self.head/'
 mutant one-slot-too-many $ring 's/Ok\(ring\.capacity - used\)/Ok(ring.capacity - used + 1)/'
 mutant consumer-not-woken $ring 's/ring\.control\.items\.wake\(\)/()/'

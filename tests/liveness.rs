@@ -567,40 +567,63 @@ fn a_process_that_gets_the_id_of_a_dead_one_is_not_taken_for_it() {
 #[test]
 fn a_place_that_is_taken_again_does_not_revive_its_last_holder() {
     let _watchdog = watchdog_of(300);
-    let name = name("generations");
-    let ring = Ring::<u64>::create(&name, 4).unwrap();
-    let mut consumer = ring.consumer().unwrap();
-    let first = holder(&name, || pause_for_ever());
-    let pid = first.id();
-    drop(first);
-    // Every place of the table has had another holder since, and has one now.
-    let found = name.to_string();
-    let (mut ready, mut is_ready) = commons::spsc::ring::<usize>(1).unwrap();
-    let crowd = child(move || {
+    in_private_directory(|| {
+        let ring = Ring::<u64>::create("generations", 4).unwrap();
+        let mut consumer = ring.consumer().unwrap();
+        let first = holder("generations", || pause_for_ever());
+        let pid = first.id();
+        drop(first);
+        // Every place of the table has had another holder since, and has one now.
+        let _crowd = crowd("generations");
+        assert!(matches!(consumer.pop(), Err(ChannelError::Disconnected(Departure::Died { .. }))));
+        // Its place has another holder, and its id is not that one's.
+        let Err(ChannelError::Disconnected(Departure::Died { pid: named })) = consumer.try_pop()
+        else {
+            panic!("it was revived");
+        };
+        assert!(named.is_none_or(|named| named == pid), "{named:?}");
+        let mut producer = ring.producer().unwrap();
+        producer.push(1).unwrap();
+        assert_eq!(consumer.pop(), Ok(1));
+    });
+}
+
+/// A process that takes all places that are left in the table of a segment.
+fn crowd(name: &'static str) -> RawChild {
+    let (mut is_ready, ready) = std::io::pipe().unwrap();
+    let crowd = raw_fork(move || {
         raise_descriptor_limit();
         let mut handles = Vec::new();
-        for _ in 0..2_000 {
-            match Segment::open(&found) {
+        loop {
+            match Segment::open(name) {
                 Ok(segment) => handles.push(segment),
                 Err(Error::TableFull { .. }) => break,
                 Err(other) => panic!("{other}"),
             }
         }
-        ready.push(handles.len()).unwrap();
-        let _ = ready.push(0).and_then(|()| ready.push(0));
+        assert!(handles.len() > 1000);
+        std::io::Write::write_all(&mut &ready, &[1]).unwrap();
+        pause_for_ever()
     });
-    assert!(is_ready.pop().unwrap() > 1000);
-    assert!(matches!(consumer.pop(), Err(ChannelError::Disconnected(Departure::Died { .. }))));
-    // Its place has another holder, and its id is not that one's.
-    let Err(ChannelError::Disconnected(Departure::Died { pid: named })) = consumer.try_pop() else {
-        panic!("it was revived");
-    };
-    assert!(named.is_none_or(|named| named == pid), "{named:?}");
-    let mut producer = ring.producer().unwrap();
-    producer.push(1).unwrap();
-    assert_eq!(consumer.pop(), Ok(1));
-    drop(is_ready);
-    crowd.finish();
+    std::io::Read::read_exact(&mut is_ready, &mut [0]).unwrap();
+    crowd
+}
+
+#[test]
+fn a_full_table_keeps_no_child_from_starting_that_is_given_nothing_there() {
+    let _watchdog = watchdog_of(300);
+    in_private_directory(|| {
+        let ring = Ring::<u64>::create("full", 4).unwrap();
+        let crowd = crowd("full");
+        assert!(matches!(Segment::open("full"), Err(Error::TableFull { .. })));
+        let unconcerned = commons::Process::spawn(|| 7u8).unwrap();
+        assert_eq!(unconcerned.join().unwrap(), 7);
+        drop(crowd);
+        // And one that is given something finds a place.
+        let mut producer = ring.producer().unwrap();
+        let given = commons::Process::spawn(move || producer.push(1).is_ok()).unwrap();
+        assert!(given.join().unwrap());
+    });
 }
 
 /// Lets this process have as many descriptors as the machine allows, for more than a thousand

@@ -302,8 +302,9 @@ fn a_consumer_killed_anywhere_does_not_hold_the_producer() {
 
 #[test]
 fn a_successor_goes_on_where_the_dead_producer_stopped() {
-    for point in [Point::Written, Point::ExpressOpen, Point::Published] {
-        check(&format!("successor after {point:?}"), move || {
+    let points = [Point::Written, Point::ExpressOpen, Point::Published];
+    for (point, express) in points.into_iter().flat_map(|p| [(p, false), (p, true)]) {
+        check(&format!("successor after {point:?}, express {express}"), move || {
             let shared = Shared::new(2);
             let producers = thread::spawn({
                 let shared = shared.clone();
@@ -316,7 +317,7 @@ fn a_successor_goes_on_where_the_dead_producer_stopped() {
                     let seen = shared.control.producer.read().1;
                     assert!(shared.control.producer.claim(seen, SUCCESSOR));
                     shared.control.items.wake();
-                    shared.produce(published + 1, 2, true).unwrap();
+                    shared.produce(published + 1, 2, express).unwrap();
                 }
             });
             let mut last = 0;

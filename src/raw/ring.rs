@@ -13,6 +13,8 @@
 //! of its own: the producer announces there the position it is about to copy, the consumer checks
 //! that nothing newer was announced. A consumer that comes late reads the slot.
 //!
+//! A successor withdraws an announcement that was not followed by its publication.
+//!
 //! What survives a death. The producer's only commitment is the store to `tail`: before it nothing
 //! happened, after it the item is published. The consumer's is the store to `head`. A successor
 //! reads both and goes on. Nothing is ever half done, so there is nothing to repair.
@@ -41,7 +43,8 @@ pub(crate) const EXPRESS_WORDS: usize = 2;
 pub(crate) struct Lane {
     /// Items published. Written by the producer, read by both.
     tail: AtomicU64,
-    /// One above the position whose express copy is complete or being written. By the producer.
+    /// One above the position whose express copy is complete or being written; 0: none. By the
+    /// producer.
     open: AtomicU64,
     /// The express copy. Written by the producer.
     express: [AtomicU64; EXPRESS_WORDS],
@@ -142,6 +145,12 @@ impl WriteCursor {
         let head_seen = ring.head.head.load(Acquire);
         if tail.wrapping_sub(head_seen) > ring.capacity {
             return Err(Contradiction);
+        }
+        // An express copy that the last producer began and did not publish is half written, and the
+        // next item at its position may come without one.
+        if ring.lane.open.load(Relaxed) != tail {
+            // Relaxed: the next store to `tail` releases it. No position that a consumer looks for is 0.
+            ring.lane.open.store(0, Relaxed);
         }
         Ok(WriteCursor { tail, slot: tail % ring.capacity, head_seen })
     }

@@ -102,6 +102,7 @@ impl Attachment {
         if !self.core.hold_again(&self.place)? {
             return Err(Error::Forked);
         }
+        self.core.register();
         self.epoch.store(epoch, Ordering::Relaxed);
         Ok(())
     }

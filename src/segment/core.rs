@@ -7,7 +7,7 @@ use super::mapping::{self, Mapping};
 use super::name::{Name, attach_by_name};
 use super::transfer;
 use crate::member::{self, Membership, PlaceTaken};
-use crate::sync::local::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::local::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sys::{file, fork};
 use crate::{Error, Result};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +24,8 @@ pub(crate) struct Core {
     membership: AtomicPtr<Arc<Membership>>,
     /// Handles of this process to objects in the segment.
     handles: AtomicUsize,
+    /// The epoch in which the registry of transfers has heard of this segment.
+    registered: AtomicU32,
 }
 
 impl Core {
@@ -34,6 +36,7 @@ impl Core {
             named,
             membership: AtomicPtr::default(),
             handles: AtomicUsize::new(0),
+            registered: AtomicU32::new(0),
         }
     }
 
@@ -168,7 +171,14 @@ impl Core {
 
     /// Counts a handle.
     pub(super) fn add_handle(self: &Arc<Self>) {
-        if self.handles.fetch_add(1, Ordering::Relaxed) == 0 {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+        self.register();
+    }
+
+    /// Lets children of this process that are started from now on have a place in the segment.
+    pub(super) fn register(self: &Arc<Self>) {
+        let epoch = fork::epoch();
+        if self.registered.swap(epoch, Ordering::Relaxed) != epoch {
             transfer::register(self);
         }
     }

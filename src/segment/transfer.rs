@@ -55,9 +55,7 @@ impl Prepared {
     pub(crate) fn settle(self) {
         for ((core, stamp), mut lock) in self.cores.into_iter().zip(self.locks) {
             lock.adopt();
-            if core.has_handles() {
-                register(&core);
-            }
+            core.register();
             core.settle(PlaceTaken { stamp, lock });
         }
     }

@@ -7,7 +7,7 @@
 use crate::failure::{Code, Failure};
 use commons::inspect::{self, Holder, Report, State};
 use commons::spsc::{Consumer, Producer, Ring};
-use commons::{Error, Result};
+use commons::{Departure, Error, Result};
 use std::thread;
 use std::time::Duration;
 
@@ -80,17 +80,23 @@ fn take<E>(
     }
 }
 
-/// Takes the name of a ring away, for its receiver, with up to `unread` bytes in it. If a sender has
-/// come since, or has come and gone and left more, the receiving end comes back.
+/// Takes the name of a ring away, for its receiver, with up to `unread` bytes in it; `departure` is
+/// how the sender went. If another has come since, or has come and gone and left more, the receiving
+/// end comes back.
 pub(crate) fn put_away(
     name: &str,
     ring: &Ring<u8>,
     consumer: Consumer<u8>,
+    departure: Departure,
     unread: usize,
 ) -> Result<Option<Consumer<u8>>, Failure> {
-    let before = look(name, PRODUCER)?;
-    if before.as_ref().is_some_and(is_alive) {
-        return Ok(Some(consumer));
+    let mut is_finished = departure == Departure::Closed;
+    // Nobody follows a sender that had not finished.
+    if is_finished && let Some(now) = look(name, PRODUCER)? {
+        if is_alive(&now) {
+            return Ok(Some(consumer));
+        }
+        is_finished = now == Holder::Closed;
     }
     let producer = match ring.producer() {
         Ok(producer) => producer,
@@ -98,10 +104,11 @@ pub(crate) fn put_away(
         Err(error) => return Err(error.into()),
     };
     if ring.len() > unread {
-        // As it was found: whoever came in between followed a sender that had finished, and has.
-        match before {
-            Some(Holder::Abandoned | Holder::Process { .. }) => producer.abandon(),
-            _ => drop(producer),
+        // The receiver is to find what it would have found.
+        if is_finished {
+            drop(producer);
+        } else {
+            producer.abandon();
         }
         return Ok(Some(consumer));
     }
@@ -116,11 +123,16 @@ pub(crate) fn put_away(
     Ok(None)
 }
 
-/// Takes the name of a ring away that its receiver has left, with up to `unread` bytes in it, if
-/// nobody has come to it since.
-pub(crate) fn put_away_unused(name: &str, ring: &Ring<u8>, unread: usize) -> Result<(), Failure> {
+/// Takes the name of a ring away that both have left, with up to `unread` bytes in it, if nobody has
+/// come to it since; `departure` is how the sender went.
+pub(crate) fn put_away_unused(
+    name: &str,
+    ring: &Ring<u8>,
+    departure: Departure,
+    unread: usize,
+) -> Result<(), Failure> {
     match ring.consumer() {
-        Ok(consumer) => put_away(name, ring, consumer, unread).map(drop),
+        Ok(consumer) => put_away(name, ring, consumer, departure, unread).map(drop),
         Err(Error::RoleTaken { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -131,7 +143,7 @@ pub(crate) fn look(name: &str, role: &str) -> Result<Option<Holder>> {
     Ok(report(name)?.map(|report| holder(&report, role)))
 }
 
-/// Whether an end is a living process's.
+/// Whether an end is a living process's, or that of one that the kernel is still taking down.
 pub(crate) fn is_alive(holder: &Holder) -> bool {
     matches!(holder, Holder::Process { state, .. } if *state != State::Dead)
 }

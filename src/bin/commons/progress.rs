@@ -1,7 +1,7 @@
 //! The line that shows how far a transfer is, where somebody is looking.
 
 use crate::output;
-use crate::text::size;
+use crate::text::{printable, size};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -16,7 +16,10 @@ pub(crate) struct Progress {
     name: String,
     is_visible: bool,
     bytes: u64,
+    /// When the last tick was, and how many bytes there were then.
     last: (Instant, u64),
+    /// Bytes a second in the last tick.
+    rate: u64,
 }
 
 impl Progress {
@@ -24,8 +27,8 @@ impl Progress {
     /// disturbed by a line that moves.
     pub(crate) fn new(name: &str, data: &impl IsTerminal) -> Self {
         let is_visible = io::stderr().is_terminal() && !data.is_terminal();
-        let name = crate::text::printable(name);
-        Progress { name, is_visible, bytes: 0, last: (Instant::now(), 0) }
+        let name = printable(name);
+        Progress { name, is_visible, bytes: 0, last: (Instant::now(), 0), rate: 0 }
     }
 
     pub(crate) fn add(&mut self, bytes: usize) {
@@ -36,20 +39,23 @@ impl Progress {
         self.bytes
     }
 
-    /// Whether a tick has passed since the last time this was true; draws the line then.
-    pub(crate) fn is_due(&mut self, note: &str) -> bool {
-        let (then, before) = self.last;
-        let passed = then.elapsed();
+    /// Whether a tick has passed since the last time it had.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let passed = self.last.0.elapsed();
         if passed < TICK {
             return false;
         }
+        self.rate = ((self.bytes - self.last.1) as f64 / passed.as_secs_f64()) as u64;
         self.last = (Instant::now(), self.bytes);
+        true
+    }
+
+    /// Shows how far the transfer is, as fast as it was in the last tick.
+    pub(crate) fn draw(&self, note: &str) {
         if self.is_visible {
-            let rate = (self.bytes - before) as f64 / passed.as_secs_f64();
-            let (bytes, rate) = (size(self.bytes), size(rate as u64));
+            let (bytes, rate) = (size(self.bytes), size(self.rate));
             let _ = write!(io::stderr(), "\r{}: {bytes}, {rate}/s{note}\x1b[K", self.name);
         }
-        true
     }
 
     /// Says something in place of the line.

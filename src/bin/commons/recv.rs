@@ -6,7 +6,8 @@ use crate::os;
 use crate::progress::{Progress, TICK};
 use crate::text::{parse_size, size};
 use clap::Args;
-use commons::spsc::Consumer;
+use commons::inspect::Holder;
+use commons::spsc::{Consumer, Ring};
 use commons::{ChannelError, Departure};
 use std::fs::File;
 use std::io::{self, Write};
@@ -51,26 +52,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut progress = Progress::new(name, &io::stdout());
     loop {
         match pump(&mut consumer, &mut progress) {
-            End::Sender(Departure::Closed) => match meeting::put_away(name, &ring, consumer, 0)? {
-                None => return Ok(()),
-                // Another sender has come, and may have gone.
-                Some(again) => consumer = again,
-            },
             End::Sender(departure) => {
-                if let Some(consumer) = meeting::put_away(name, &ring, consumer, 0)? {
-                    consumer.abandon();
+                let again = meeting::put_away(name, &ring, consumer, departure, 0)?;
+                match (departure, again) {
+                    (Departure::Closed, None) => return Ok(()),
+                    // Another sender has come, and may have gone.
+                    (Departure::Closed, Some(again)) => consumer = again,
+                    (_, again) => {
+                        again.map(Consumer::abandon);
+                        return Err(unfinished(name, departure, progress.bytes()));
+                    }
                 }
-                return Err(unfinished(name, departure, progress.bytes()));
             }
             End::Unread => {
                 let unread = consumer.len();
                 drop(consumer);
-                // A sender that is there sees to the name itself.
-                if meeting::look(name, PRODUCER)?.is_some_and(|sender| !meeting::is_alive(&sender))
-                {
-                    meeting::put_away_unused(name, &ring, unread)?;
-                }
-                return Ok(());
+                return finish(name, &ring, unread);
             }
             End::Output(error) => {
                 consumer.abandon();
@@ -84,6 +81,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// Nobody wants what is left: clears up after a sender that left before. One that is there does so
+/// itself.
+fn finish(name: &str, ring: &Ring<u8>, unread: usize) -> Result<(), Failure> {
+    let departure = match meeting::look(name, PRODUCER)? {
+        None => return Ok(()),
+        Some(sender) if meeting::is_alive(&sender) => return Ok(()),
+        Some(Holder::Closed | Holder::Nobody) => Departure::Closed,
+        Some(_) => Departure::Abandoned,
+    };
+    meeting::put_away_unused(name, ring, departure, unread)
 }
 
 fn unfinished(name: &str, departure: Departure, bytes: u64) -> Failure {
@@ -107,10 +116,12 @@ fn pump(consumer: &mut Consumer<u8>, progress: &mut Progress) -> End {
         Err(error) => return End::Output(error),
     };
     loop {
-        let is_idle = consumer.is_empty();
-        let note = if is_idle { ", waiting for the sender" } else { "" };
-        if progress.is_due(note) && is_idle && os::is_broken(&output) {
-            return End::Unread;
+        if progress.is_due() {
+            let is_idle = consumer.is_empty();
+            if is_idle && os::is_broken(&output) {
+                return End::Unread;
+            }
+            progress.draw(if is_idle { ", waiting for the sender" } else { "" });
         }
         let loan = match consumer.peek_timeout(CHUNK, TICK) {
             Ok(loan) => loan,

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let news = receiver.news(departure);
             let left = ring.len();
             let rest = if departure == Departure::Closed || left == 0 {
-                meeting::put_away_unused(name, &ring, left)?;
+                meeting::put_away_unused(name, &ring, Departure::Abandoned, left)?;
                 String::new()
             } else {
                 format!("; `commons recv {name}` gets the {} that it left", size(left as u64))
@@ -99,10 +99,11 @@ fn pump(
     let mut input =
         io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(Stop::Input)?;
     loop {
-        if progress.is_due(receiver.note())
-            && let Some(departure) = receiver.look(progress)?
-        {
-            return Err(Stop::Receiver(departure));
+        if progress.is_due() {
+            if let Some(departure) = receiver.look(progress)? {
+                return Err(Stop::Receiver(departure));
+            }
+            progress.draw(receiver.note());
         }
         if !os::wait_readable(&input, TICK).map_err(Stop::Input)? {
             continue;
@@ -142,7 +143,7 @@ fn finish(name: &str, ring: &Ring<u8>, receiver: &Receiver<'_>) -> Result<(), Fa
         return Ok(());
     }
     let left = ring.len();
-    meeting::put_away_unused(name, ring, left)?;
+    meeting::put_away_unused(name, ring, Departure::Closed, left)?;
     if left == 0 {
         return Ok(());
     }

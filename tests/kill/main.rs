@@ -1,0 +1,87 @@
+//! Kills processes at every state of every operation that another process could notice, and asks the
+//! survivors whether they still have everything, once, and can go on.
+//!
+//! One line for each operation, then `N passed, M failed`. Arguments are parts of the names to run.
+//!
+//! | variable | for |
+//! |---|---|
+//! | `KILL_SEED` | the samples and storms of an earlier run |
+//! | `KILL_MODE=every` | a kill at every single instruction |
+//! | `KILL_SAMPLE` | how many instructions that change nothing are killed at, a situation |
+//! | `KILL_STORM` | how many kills a storm has |
+//! | `KILL_SELFTEST=1` | operations that are broken on purpose; fails where that is not found |
+//! | `KILL_VERBOSE=1` | what became of the plan |
+
+mod harness;
+mod ops;
+mod storm;
+
+use harness::{Ledger, Settings, supervise, sys};
+use std::process::ExitCode;
+use storm::STORMS;
+
+fn main() -> ExitCode {
+    let settings = Settings::read();
+    if settings.list {
+        let operations = ops::all().into_iter().map(|operation| operation.name());
+        for name in operations.chain(STORMS.map(|storm| storm.name.to_owned())) {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if !supervise::is_inner() {
+        return supervise::run().unwrap_or_else(|error| {
+            eprintln!("the supervisor failed: {error}");
+            ExitCode::FAILURE
+        });
+    }
+    sys::allow_descriptors();
+    sys::calm_allocator();
+    sys::hurry();
+    println!("seed {}", settings.seed);
+    let results = if settings.selftest { selftest(&settings) } else { everything(&settings) };
+    let passed = results.iter().filter(|good| **good).count();
+    println!("{passed} passed, {} failed", results.len() - passed);
+    if passed == results.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs what the arguments ask for, and says of each whether it kept its promises.
+fn everything(settings: &Settings) -> Vec<bool> {
+    let ledger = Ledger::share();
+    let mut results = Vec::new();
+    sys::pin(true);
+    for operation in ops::all() {
+        let name = operation.name();
+        if settings.wants(&name) {
+            results.push(harness::apart(|| {
+                let tally = harness::run(operation.as_ref(), settings, ledger);
+                tally.report(&name, settings);
+                tally.passed()
+            }));
+        }
+    }
+    sys::pin(false);
+    for storm in STORMS.iter().filter(|storm| settings.wants(storm.name)) {
+        results.push(harness::apart(|| {
+            let tally = storm.run(settings, ledger);
+            tally.report(storm.name, settings);
+            tally.passed()
+        }));
+    }
+    results
+}
+
+/// Runs what is broken on purpose, and says of each whether that was found.
+fn selftest(settings: &Settings) -> Vec<bool> {
+    let ledger = Ledger::share();
+    sys::pin(true);
+    let find = |(operation, fault): (Box<dyn harness::Operation>, harness::Outcome)| {
+        harness::apart(|| {
+            let name = operation.name();
+            let tally = harness::run(operation.as_ref(), settings, ledger);
+            tally.report(&name, settings);
+            tally.count(fault) > 0
+        })
+    };
+    ops::broken().into_iter().map(find).collect()
+}

@@ -1,0 +1,155 @@
+//! A process is killed while it starts a child, or while it starts as one.
+
+use super::item::{Author, Item, Small};
+use super::named::Named;
+use super::stream::{
+    Style, carry_on, check_published, complain, consumer, drain, outcome_of, producer, send,
+};
+use crate::harness::{
+    Case, Complaint, Entrance, Judgement, Ledger, Operation, Outcome, Party, Subject, begin, end,
+};
+use commons::spsc::{self, Ring};
+use commons::{JoinError, Process};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Items that the child sends.
+const ITEMS: u64 = 3;
+/// Items that wait for the child, which takes one.
+const REQUESTS: u64 = 2;
+/// Where the ledger says that the child ran.
+const RAN: usize = 0;
+/// Where it says that the child took the item it was sent.
+const TAKEN: usize = 1;
+
+/// Starting a child that is handed one end of a ring whose other end a third process has, and the
+/// other end of one in another segment.
+struct Spawning(Subject);
+
+/// The operations of this file.
+pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
+    vec![Box::new(Spawning(Subject::Itself)), Box::new(Spawning(Subject::ItsChild))]
+}
+
+impl Operation for Spawning {
+    fn name(&self) -> String {
+        let who = if self.0 == Subject::Itself { "parent" } else { "child" };
+        format!("process/spawn-{who}")
+    }
+
+    /// The parent found the rings by name, or inherited them itself.
+    fn variants(&self) -> u32 {
+        2
+    }
+
+    fn stage(&self, variant: u32, _: &'static Ledger) -> Result<Box<dyn Case>, Complaint> {
+        // What a family shares is the harness's before anybody forks.
+        drop(spsc::ring::<Small>(1)?);
+        let names = [Named("ring"), Named("requests")];
+        let ring = Ring::create(names[0].0, 4)?;
+        let requests = Ring::create(names[1].0, 4)?;
+        for number in 0..REQUESTS {
+            let item = Item::new(number, Author::Scene);
+            requests.producer()?.push(item).map_err(|rejected| rejected.reason)?;
+        }
+        Ok(Box::new(Spawn { subject: self.0, inherited: variant == 1, ring, requests, names }))
+    }
+}
+
+struct Spawn {
+    subject: Subject,
+    inherited: bool,
+    ring: Ring<Small>,
+    requests: Ring<Small>,
+    names: [Named; 2],
+}
+
+impl Case for Spawn {
+    fn victim(&mut self, ledger: &'static Ledger) -> Result<(), Complaint> {
+        if !self.inherited {
+            self.ring = Ring::open(self.names[0].0)?;
+            self.requests = Ring::open(self.names[1].0)?;
+        }
+        let mut producer = producer(&self.ring)?;
+        let mut requests = consumer(&self.requests)?;
+        Process::spawn(|| ())?.join()?;
+        let subject = self.subject;
+        begin();
+        let child = Process::spawn(move || {
+            ledger.notes[RAN].store(1, Relaxed);
+            let mut work = || -> Judgement {
+                requests.pop()?;
+                ledger.notes[TAKEN].store(1, Relaxed);
+                for _ in 0..ITEMS {
+                    send(&mut producer, Author::Victim, ledger)?;
+                }
+                Ok(Outcome::Clean)
+            };
+            let judgement = work();
+            if judgement.is_err() {
+                ledger.say(Party::Victim, &judgement);
+            } else if subject == Subject::ItsChild {
+                end();
+            }
+        })?;
+        if subject == Subject::Itself {
+            end();
+        }
+        match child.join() {
+            Err(JoinError::Signaled { signal: 9 }) => Ok(()),
+            other => complain(Outcome::Lost, format!("a killed child is said to be {other:?}")),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    fn entrance(&self) -> Entrance {
+        Entrance::Asleep
+    }
+
+    fn companion(&mut self, ledger: &'static Ledger) -> Judgement {
+        let mut consumer = consumer(&self.ring)?;
+        ledger.be_ready();
+        Ok(outcome_of(drain(&mut consumer, ledger)?))
+    }
+
+    fn judge(&mut self, ledger: &'static Ledger) -> Judgement {
+        let mut consumer = consumer(&self.ring)?;
+        drain(&mut consumer, ledger)?;
+        if let Some(Err(Complaint { outcome, text })) = ledger.said(Party::Victim) {
+            return complain(outcome, format!("the child: {text}"));
+        }
+        let pushed = ledger.pushed.load(Relaxed);
+        let ran = ledger.notes[RAN].load(Relaxed) != 0;
+        let batch = match self.subject {
+            // The child lives: it does all of its work, or was never let go.
+            Subject::Itself if pushed != if ran { ITEMS } else { 0 } => {
+                return complain(Outcome::Lost, format!("the child sent {pushed} items"));
+            }
+            Subject::Itself => 0,
+            Subject::ItsChild => 1,
+        };
+        check_published(ledger, batch)?;
+        self.check_requests(ledger)?;
+        carry_on(&self.ring, consumer, ledger, Style::Push)?;
+        Ok(Outcome::Clean)
+    }
+}
+
+impl Spawn {
+    /// The other end that the child was handed is free to take, and has what the child did not take.
+    fn check_requests(&self, ledger: &Ledger) -> Result<(), Complaint> {
+        let mut requests = consumer(&self.requests)?;
+        let mut left = 0;
+        while requests.try_pop().is_ok() {
+            left += 1;
+        }
+        let taken = ledger.notes[TAKEN].load(Relaxed);
+        let in_flight = ledger.notes[RAN].load(Relaxed) - taken;
+        if left + taken > REQUESTS || left + taken + in_flight < REQUESTS {
+            return complain(Outcome::Lost, format!("{left} requests left, {taken} taken"));
+        }
+        Ok(())
+    }
+}
