@@ -1,14 +1,18 @@
-//! A peer that writes wherever it likes while both ends run copying operations: whatever it writes,
-//! they answer with valid values or errors.
+//! A peer that writes wherever it likes while both ends run copying operations, are given up and
+//! taken again, and are looked at: whatever it writes, the answers are valid values or errors.
+//!
+//! Two things it leaves alone, for which the crate trusts its peers: the links of the beacons, which
+//! are in this thread's robust list, and the claim of the heap, which is waited for.
 #![no_main]
 
 use bytemuck::{CheckedBitPattern, NoUninit};
 use commons::spsc::{Consumer, Element, Producer, Ring};
-use commons::{ChannelError, Segment};
+use commons::{ChannelError, Segment, inspect};
 use libfuzzer_sys::fuzz_target;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
@@ -59,15 +63,32 @@ fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
     let _ = Segment::unlink(name);
     let ring = Ring::<T>::create(name, 5).expect("room for a small ring");
     let mapping = map_again(name);
-    let mut ends = (ring.producer().expect("free"), ring.consumer().expect("free"));
+    let (mut producer, mut consumer) = (ring.producer().ok(), ring.consumer().ok());
     for step in script.chunks_exact(4) {
-        match step[0] % 8 {
-            0..=3 => scribble(&mapping, step),
-            4 | 5 => push(&mut ends.0, value, step[1]),
-            _ => pop(&mut ends.1, value, step[1], check),
+        match step[0] % 16 {
+            0..=5 => scribble(&mapping, step),
+            6..=9 => {
+                if let Some(producer) = &mut producer {
+                    push(producer, value, step[1]);
+                }
+            }
+            10..=13 => {
+                if let Some(consumer) = &mut consumer {
+                    pop(consumer, value, step[1], check);
+                }
+            }
+            14 if step[1] % 2 == 0 => {
+                drop(producer.take());
+                producer = ring.producer().ok();
+            }
+            14 => {
+                drop(consumer.take());
+                consumer = ring.consumer().ok();
+            }
+            _ => look(name),
         }
     }
-    drop((ends, ring, mapping));
+    drop((producer, consumer, ring, mapping));
     Segment::unlink(name).expect("a name to take away");
 }
 
@@ -79,11 +100,35 @@ fn map_again(name: &str) -> MmapRaw {
     MmapOptions::new().map_raw(&file.expect("a file behind the name")).expect("memory to map it")
 }
 
-/// Writes one of the values that are most likely to lead somewhere, anywhere behind the table.
+/// Looks from outside, and joins.
+fn look(name: &str) {
+    let _ = inspect::report(name);
+    if let Ok(segment) = Segment::open(name) {
+        let _ = segment.objects();
+        let _ = segment.remove("nothing");
+    }
+    let _ = Ring::<u64>::open(name);
+}
+
+/// Bytes of the header, of a place in the table, and of all that is in front of the heap.
+const HEADER: usize = 256;
+const PLACE: usize = 64;
+const HEAP: usize = HEADER + 1024 * PLACE;
+
+/// Writes one of the values that are most likely to lead somewhere, anywhere but where peers are
+/// trusted.
 fn scribble(mapping: &MmapRaw, step: &[u8]) {
-    let heap = 256 + 65536;
-    let words = (mapping.len() - heap).min(4096) / 8;
-    let at = heap + (u16::from_le_bytes([step[1], step[2]]) as usize % words) * 8;
+    let word = usize::from(u16::from_le_bytes([step[1], step[2]]));
+    let at = match step[0] / 16 % 4 {
+        0 => word * 8 % HEADER,
+        // The places that are in use.
+        1 => HEADER + word * 8 % (4 * PLACE),
+        _ => HEAP + word * 8 % (mapping.len() - HEAP).min(4096),
+    };
+    let in_table = (HEADER..HEAP).contains(&at);
+    if at == 128 || in_table && (at - HEADER) % PLACE >= 48 {
+        return;
+    }
     let value = match step[3] % 8 {
         0 => 0,
         1 => u64::MAX,
@@ -94,9 +139,11 @@ fn scribble(mapping: &MmapRaw, step: &[u8]) {
         6 => 6,
         _ => u64::from(step[3]),
     };
-    // SAFETY: within the mapping, aligned, and atomic as every access of the crate to it is.
-    let word = unsafe { &*mapping.as_mut_ptr().add(at).cast::<std::sync::atomic::AtomicU64>() };
-    word.store(value, std::sync::atomic::Ordering::SeqCst);
+    // SAFETY: `at` is within the mapping.
+    let word = unsafe { mapping.as_mut_ptr().add(at) }.cast::<AtomicU64>();
+    // SAFETY: mapped, aligned to eight bytes, and any bytes are a value of an atomic.
+    let word = unsafe { &*word };
+    word.store(value, SeqCst);
 }
 
 fn push<T: Element>(producer: &mut Producer<T>, value: T, how: u8) {

@@ -405,6 +405,38 @@ fn a_receiver_with_nothing_to_write_notices_that_nobody_reads() {
 }
 
 #[test]
+fn who_waits_under_a_name_that_is_removed_waits_no_longer() {
+    let place = Place::new();
+    for (verb, role) in [("send", "producer"), ("recv", "consumer")] {
+        let mut waiting = place.start(&[verb, "x"]);
+        let alive = format!("\"role\":\"{role}\",\"state\":\"alive\"");
+        place.until_stat("x", &[&alive]);
+        place.run(&["rm", "x"]).ends_with(0, &[]);
+        until(|| waiting.has_ended());
+        waiting.finish().ends_with(5, &["`x` was removed before a"]);
+    }
+}
+
+#[test]
+fn two_that_met_need_no_name() {
+    let place = Place::new();
+    let sent = data(MIB);
+    let (first, second) = sent.split_at(1000);
+    let receiver = place.receive_into("out", &["recv", "x"]);
+    place.until_stat("x", &["\"role\":\"consumer\",\"state\":\"alive\""]);
+    let mut sender = place.start(&["send", "x"]);
+    let input = sender.feed(first).join();
+    until(|| place.length("out") == first.len());
+    place.run(&["rm", "x"]).ends_with(0, &[]);
+    let mut input = input.unwrap().expect("the sender reads");
+    input.write_all(second).expect("the sender reads");
+    drop(input);
+    sender.finish().ends_with(0, &[]);
+    receiver.finish().ends_with(0, &[]);
+    assert!(place.file("out") == sent);
+}
+
+#[test]
 fn a_sender_that_cannot_read_says_so_to_its_receiver() {
     let place = Place::new();
     let receiver = place.start(&["recv", "x"]);

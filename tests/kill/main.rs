@@ -37,7 +37,6 @@ fn main() -> ExitCode {
     }
     sys::allow_descriptors();
     sys::calm_allocator();
-    sys::hurry();
     println!("seed {}", settings.seed);
     let results = if settings.selftest { selftest(&settings) } else { everything(&settings) };
     let passed = results.iter().filter(|good| **good).count();

@@ -23,7 +23,16 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// two streams apart.
 pub(crate) fn sender(name: &str, capacity: usize) -> Result<(Ring<u8>, Producer<u8>), Failure> {
     take(name, capacity, PRODUCER, Ring::producer, |report| {
-        let how = match holder(report, PRODUCER) {
+        let holder_now = holder(report, PRODUCER);
+        if let Holder::Process { pid, .. } = holder_now
+            && is_alive(&holder_now)
+            && holder(report, CONSUMER) != holder_now
+        {
+            // Not left to the claim, which waits for one that is dying and then follows it.
+            let (name, pid) = (name.to_owned(), pid.unwrap_or(0));
+            return Err(Error::RoleTaken { name, role: PRODUCER, pid }.into());
+        }
+        let how = match holder_now {
             Holder::Process { pid, state: State::Dead } => match pid {
                 Some(pid) => format!("process {pid}, which died"),
                 None => "a process that died".to_owned(),
@@ -59,7 +68,7 @@ fn take<E>(
 ) -> Result<(Ring<u8>, E), Failure> {
     loop {
         let (ring, _) = Ring::open_or_create(name, capacity)?;
-        let Some(report) = report(name)? else { continue };
+        let Some(report) = self::report(name)? else { continue };
         check(&report)?;
         match claim(&ring) {
             Ok(end) => {
@@ -92,7 +101,7 @@ pub(crate) fn put_away(
 ) -> Result<Option<Consumer<u8>>, Failure> {
     let mut is_finished = departure == Departure::Closed;
     // Nobody follows a sender that had not finished.
-    if is_finished && let Some(now) = look(name, PRODUCER)? {
+    if is_finished && let Some(now) = look_across(name, CONSUMER)? {
         if is_alive(&now) {
             return Ok(Some(consumer));
         }
@@ -141,6 +150,20 @@ pub(crate) fn put_away_unused(
 /// Who has an end of the ring of that name; `None`: the name is gone.
 pub(crate) fn look(name: &str, role: &str) -> Result<Option<Holder>> {
     Ok(report(name)?.map(|report| holder(&report, role)))
+}
+
+/// Who has the other end of the ring in which this process has the end `mine`; `None`: the name does
+/// not lead there any more.
+pub(crate) fn look_across(name: &str, mine: &str) -> Result<Option<Holder>> {
+    let other = if mine == PRODUCER { CONSUMER } else { PRODUCER };
+    let report = report(name)?.filter(|report| has(report, mine, std::process::id()));
+    Ok(report.map(|report| holder(&report, other)))
+}
+
+/// What to say when a name was removed before the other side came.
+pub(crate) fn removed(name: &str, other: &str) -> Failure {
+    let message = format!("`{name}` was removed before a {other} came; none can come any more");
+    Failure::new(Code::Missing, message)
 }
 
 /// Whether an end is a living process's, or that of one that the kernel is still taking down.

@@ -3,10 +3,20 @@
 //! A ring tells its producer that the consumer is gone when there is no space. A sender may have
 //! nothing to send for hours, so it also looks for itself, a few times a second.
 
-use crate::meeting::{self, CONSUMER};
+use crate::meeting::{self, CONSUMER, PRODUCER};
 use crate::progress::Progress;
+use commons::Departure;
 use commons::inspect::{Holder, State};
-use commons::{Departure, Result};
+
+/// What a look at the receiver says.
+pub(crate) enum Sight {
+    /// It is here, or may still come.
+    Fine,
+    /// It went, which ends the transfer.
+    Gone(Departure),
+    /// None is here, and the name by which one could come was removed.
+    Never,
+}
 
 /// The receiver of one ring, as its sender sees it.
 #[derive(Debug)]
@@ -21,24 +31,28 @@ pub(crate) struct Receiver<'a> {
 }
 
 impl<'a> Receiver<'a> {
-    pub(crate) fn of(name: &'a str, keep: bool) -> Result<Self> {
-        let holder = meeting::look(name, CONSUMER)?;
+    pub(crate) fn of(name: &'a str, keep: bool) -> Self {
+        let holder = meeting::look_across(name, PRODUCER).ok().flatten();
         let is_here = holder.as_ref().is_some_and(meeting::is_alive);
-        Ok(Receiver { name, keep, forgiven: holder.and_then(departure), is_here })
+        Receiver { name, keep, forgiven: holder.and_then(departure), is_here }
     }
 
-    /// Looks at it; gives how it went, if that ends the transfer.
-    pub(crate) fn look(&mut self, progress: &Progress) -> Result<Option<Departure>> {
-        let Some(holder) = meeting::look(self.name, CONSUMER)? else {
-            // The name was removed; the ring itself will tell when it is full.
-            return Ok(None);
+    /// Looks at it.
+    pub(crate) fn look(&mut self, progress: &Progress) -> Sight {
+        let holder = match meeting::look_across(self.name, PRODUCER) {
+            Ok(Some(holder)) => holder,
+            Ok(None) if !self.is_here => return Sight::Never,
+            // A receiver that is here needs no name. The ring tells, when it is full, how it is.
+            _ => return Sight::Fine,
         };
         let is_here = meeting::is_alive(&holder);
         if is_here && self.forgiven.take().is_some() && self.keep {
             progress.say(&format!("`{}`: a receiver is here", self.name));
         }
         self.is_here = is_here;
-        Ok(departure(holder).and_then(|departure| self.judge(departure, progress)))
+        departure(holder)
+            .and_then(|departure| self.judge(departure, progress))
+            .map_or(Sight::Fine, Sight::Gone)
     }
 
     /// Whether it ends the transfer that the receiver went.
@@ -56,11 +70,12 @@ impl<'a> Receiver<'a> {
         Some(departure)
     }
 
-    /// Whether it has left on purpose, and is not to be followed by another.
-    pub(crate) fn wants_no_more(&self) -> Result<bool> {
+    /// Whether it has left on purpose, and is not to be followed by another. For a sender that has
+    /// left itself.
+    pub(crate) fn wants_no_more(&self) -> bool {
         let closed = Some(Departure::Closed);
-        let now = meeting::look(self.name, CONSUMER)?.and_then(departure);
-        Ok(!self.keep && now == closed && self.forgiven != closed)
+        let now = meeting::look(self.name, CONSUMER).ok().flatten().and_then(departure);
+        !self.keep && now == closed && self.forgiven != closed
     }
 
     /// What to say of it.

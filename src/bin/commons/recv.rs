@@ -1,7 +1,7 @@
 //! `commons recv`: a ring of bytes to standard output.
 
 use crate::failure::{Code, EXIT_CODES, Failure};
-use crate::meeting::{self, PRODUCER};
+use crate::meeting::{self, CONSUMER, PRODUCER};
 use crate::os;
 use crate::progress::{Progress, TICK};
 use crate::text::{parse_size, size};
@@ -44,6 +44,8 @@ enum End {
     Unread,
     Output(io::Error),
     Ring(ChannelError),
+    /// The name was removed before a sender came.
+    Removed,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -51,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (ring, mut consumer) = meeting::receiver(name, arguments.capacity)?;
     let mut progress = Progress::new(name, &io::stdout());
     loop {
-        match pump(&mut consumer, &mut progress) {
+        match pump(name, &mut consumer, &mut progress) {
             End::Sender(departure) => {
                 let again = meeting::put_away(name, &ring, consumer, departure, 0)?;
                 match (departure, again) {
@@ -59,7 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     // Another sender has come, and may have gone.
                     (Departure::Closed, Some(again)) => consumer = again,
                     (_, again) => {
-                        again.map(Consumer::abandon);
+                        if let Some(again) = again {
+                            again.abandon();
+                        }
                         return Err(unfinished(name, departure, progress.bytes()));
                     }
                 }
@@ -79,6 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 consumer.abandon();
                 return Err(Failure::of_channel(name, &error));
             }
+            End::Removed => return Err(meeting::removed(name, "sender")),
         }
     }
 }
@@ -110,16 +115,23 @@ fn unfinished(name: &str, departure: Departure, bytes: u64) -> Failure {
 }
 
 /// Writes until there is no more.
-fn pump(consumer: &mut Consumer<u8>, progress: &mut Progress) -> End {
+fn pump(name: &str, consumer: &mut Consumer<u8>, progress: &mut Progress) -> End {
     let mut output = match io::stdout().as_fd().try_clone_to_owned() {
         Ok(output) => File::from(output),
         Err(error) => return End::Output(error),
     };
+    let mut has_sender = false;
     loop {
         if progress.is_due() {
             let is_idle = consumer.is_empty();
             if is_idle && os::is_broken(&output) {
                 return End::Unread;
+            }
+            // A sender that is here needs no name.
+            match meeting::look_across(name, CONSUMER) {
+                Ok(Some(sender)) => has_sender = sender != Holder::Nobody,
+                Ok(None) if is_idle && !has_sender => return End::Removed,
+                _ => {}
             }
             progress.draw(if is_idle { ", waiting for the sender" } else { "" });
         }
@@ -132,6 +144,7 @@ fn pump(consumer: &mut Consumer<u8>, progress: &mut Progress) -> End {
         match output.write(&loan) {
             Ok(0) => return End::Output(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
+                has_sender = true;
                 // Not before it is written: if this process dies, it comes again.
                 loan.release(count);
                 progress.add(count);

@@ -4,11 +4,11 @@ use crate::failure::{Code, EXIT_CODES, Failure};
 use crate::meeting;
 use crate::os;
 use crate::progress::{Progress, TICK};
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, Sight};
 use crate::text::{parse_size, size};
 use clap::Args;
 use commons::spsc::{Producer, Ring};
-use commons::{ChannelError, Departure, Error};
+use commons::{ChannelError, Departure};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// The two may be started in either order. Without a receiver, up to a capacity of bytes is sent
 /// ahead; they stay under the name, also when this command has ended, until somebody receives them
-/// or removes the name with `commons rm`. What is sent before a receiver has ended comes after what
-/// was there.
+/// or removes the name with `commons rm`. A sender that comes before a receiver has ended adds to
+/// what an earlier one sent; but not if that one was killed or gave up (code 3).
 ///
 /// When the receiver is killed, the sender ends with code 3, and what the receiver had not written
 /// stays for a new `commons recv`. When the receiver's reader wants no more, as with `head`, the
@@ -49,19 +49,14 @@ enum Stop {
     Receiver(Departure),
     Input(io::Error),
     Ring(ChannelError),
-    Os(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Os(error)
-    }
+    /// The name was removed before a receiver came.
+    Removed,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = &arguments.name;
     let (ring, mut producer) = meeting::sender(name, arguments.capacity)?;
-    let mut receiver = Receiver::of(name, arguments.keep)?;
+    let mut receiver = Receiver::of(name, arguments.keep);
     let mut progress = Progress::new(name, &io::stdin());
     let Err(stop) = pump(&mut producer, &mut receiver, &mut progress) else {
         // Closed first, then looked: of two that leave at once, one sees the other gone.
@@ -86,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Failure::new(Code::Failed, format!("standard input, after {sent}: {error}"))
         }
         Stop::Ring(error) => Failure::of_channel(name, &error),
-        Stop::Os(error) => error.into(),
+        Stop::Removed => meeting::removed(name, "receiver"),
     })
 }
 
@@ -100,8 +95,10 @@ fn pump(
         io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(Stop::Input)?;
     loop {
         if progress.is_due() {
-            if let Some(departure) = receiver.look(progress)? {
-                return Err(Stop::Receiver(departure));
+            match receiver.look(progress) {
+                Sight::Fine => {}
+                Sight::Gone(departure) => return Err(Stop::Receiver(departure)),
+                Sight::Never => return Err(Stop::Removed),
             }
             progress.draw(receiver.note());
         }
@@ -139,7 +136,7 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// Everything is in the ring, which is closed: clears up after a receiver that left before.
 fn finish(name: &str, ring: &Ring<u8>, receiver: &Receiver<'_>) -> Result<(), Failure> {
-    if !receiver.wants_no_more()? {
+    if !receiver.wants_no_more() {
         return Ok(());
     }
     let left = ring.len();

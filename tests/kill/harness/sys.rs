@@ -52,13 +52,6 @@ pub(crate) fn allow_descriptors() {
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
 }
 
-/// Goes before others on a busy machine, where that is allowed: each instruction that is stepped
-/// passes the processor on twice.
-pub(crate) fn hurry() {
-    // SAFETY: takes integers; a refusal changes nothing.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
-}
-
 /// Has the allocator keep what it has and take much at a time, so that it makes no system calls in
 /// one victim that it does not make in the next.
 pub(crate) fn calm_allocator() {
