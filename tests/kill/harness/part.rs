@@ -116,7 +116,13 @@ pub(crate) fn apart(act: impl FnOnce() -> bool) -> bool {
         let good = catch_unwind(AssertUnwindSafe(act)).unwrap_or(false);
         sys::exit_now(i32::from(!good))
     };
-    matches!(sys::wait(pid, true), Ok(Some((_, Status::Exited(0)))))
+    match sys::wait(pid, true) {
+        Ok(Some((_, Status::Exited(code)))) => code == 0,
+        other => {
+            eprintln!("the harness itself ended: {other:?}");
+            false
+        }
+    }
 }
 
 /// Runs something in a process that then dies with whatever it holds.

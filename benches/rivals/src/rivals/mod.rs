@@ -1,0 +1,11 @@
+//! The rivals: each does the work of a row as one of its users would write it.
+
+pub(crate) mod crossbeam;
+mod descriptors;
+pub(crate) mod iceoryx2;
+pub(crate) mod ipc_channel;
+pub(crate) mod pipe;
+pub(crate) mod raw_sync;
+pub(crate) mod rtrb;
+pub(crate) mod seqpacket;
+pub(crate) mod shmem_ipc;
