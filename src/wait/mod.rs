@@ -1,9 +1,13 @@
 //! How to wait: spin, give way, sleep; and what ends a sleep.
 
 mod block;
+#[cfg(not(all(test, loom)))]
+mod slip;
 mod strategy;
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
+#[cfg(not(all(test, loom)))]
+pub(crate) use slip::Slip;
 pub use strategy::WaitStrategy;

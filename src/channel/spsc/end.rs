@@ -12,7 +12,7 @@ use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{barrier, futex};
 use crate::sys::{fork, membarrier, time};
-use crate::wait::{Asleep, NEVER, Wait, WaitStrategy, block_on, settle};
+use crate::wait::{Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, settle};
 use crate::{Error, Result};
 
 /// One of the two sides of a ring.
@@ -93,6 +93,7 @@ pub(super) struct End<S: Side> {
     /// Whether sleepers reach this process with their barrier.
     registered: bool,
     strategy: WaitStrategy,
+    slip: Slip,
     /// Leave without finishing.
     abandoned: bool,
     attachment: Attachment,
@@ -127,6 +128,7 @@ impl<S: Side> End<S> {
             epoch,
             registered: membarrier::register(),
             strategy: WaitStrategy::default(),
+            slip: Slip::new(),
             abandoned: false,
             attachment,
         })
@@ -188,6 +190,13 @@ impl<S: Side> End<S> {
     fn wait_slow(&mut self, deadline: u64) -> Result<u64, ChannelError> {
         let ring = self.ring();
         let strategy = self.strategy;
+        if strategy != WaitStrategy::Park && self.slip.look_away() {
+            let count = self.cursor.count(ring, 1).map_err(|Contradiction| contradiction())?;
+            self.slip.learn(count, ring.capacity);
+            if count > 0 {
+                return Ok(count);
+            }
+        }
         let attachment = &self.attachment;
         let mut waiting =
             Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
