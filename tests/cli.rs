@@ -395,6 +395,22 @@ fn a_reader_that_has_enough_ends_both_sides() {
 }
 
 #[test]
+fn what_a_receiver_could_not_write_stays_for_the_next() {
+    let place = Place::new();
+    let sent = data(300 * KIB);
+    let mut sender = place.start(&["send", "x"]);
+    drop(sender.feed(&sent).join());
+    sender.finish().ends_with(0, &[]);
+    let mut command = place.command(env!("CARGO_BIN_EXE_commons"), &["recv", "x"]);
+    command.stdout(File::create("/dev/full").expect("a full disk")).stderr(Stdio::piped());
+    let receiver = Running(command.spawn().expect("the command starts"));
+    receiver.finish().ends_with(1, &["standard output"]);
+    let received = place.run(&["recv", "x"]);
+    received.ends_with(0, &[]);
+    assert!(received.output == sent);
+}
+
+#[test]
 fn a_receiver_with_nothing_to_write_notices_that_nobody_reads() {
     let place = Place::new();
     let mut receiver = place.start(&["recv", "x"]);

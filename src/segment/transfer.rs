@@ -7,10 +7,10 @@
 //! where its own was. Only then is the child let go.
 
 use super::Core;
-use crate::Result;
 use crate::member::{PlaceTaken, Stamp};
 use crate::sys::fork::PrivateDescriptor;
 use crate::sys::per_process::PerProcess;
+use crate::{Error, Result};
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
@@ -39,9 +39,15 @@ impl Prepared {
         let used = known.into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
         let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
         for core in [always.clone()].into_iter().chain(used) {
-            let PlaceTaken { stamp, lock } = core.table()?.take_place(core.geometry())?;
-            prepared.cores.push((core, stamp));
-            prepared.locks.push(lock);
+            match core.table()?.take_place(core.geometry()) {
+                Ok(PlaceTaken { stamp, lock }) => {
+                    prepared.cores.push((core, stamp));
+                    prepared.locks.push(lock);
+                }
+                // The child may not be given anything there. If it is, that answers `Forked`.
+                Err(Error::TableFull { .. }) if !Arc::ptr_eq(&core, always) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(prepared)
     }

@@ -39,7 +39,13 @@ enum Stop {
 pub(crate) struct Tracee {
     pid: Pid,
     ended: bool,
+    /// Calls in which it could have slept and did not, since it last slept.
+    sleepless: u32,
 }
+
+/// A victim that waits in slices of time and is stepped too slowly for them never falls asleep: each
+/// slice is over before the call. After so many calls it is treated as if it slept.
+const SLEEPLESS: u32 = 8;
 
 fn trouble(text: impl Into<String>) -> Complaint {
     Complaint::new(Outcome::Wedged, text)
@@ -64,7 +70,7 @@ impl Tracee {
                 part::play(ledger, Party::Victim, || act().map(|()| Outcome::Clean))
             }
             Some(pid) => {
-                let mut tracee = Tracee { pid, ended: false };
+                let mut tracee = Tracee { pid, ended: false, sleepless: 0 };
                 tracee.await_first_stop(ledger)?;
                 Ok(tracee)
             }
@@ -188,8 +194,9 @@ impl Tracee {
                     self.ended = !matches!(status, Status::Stopped(..));
                     break status;
                 }
-                if !asked && self.sleeps() {
+                if !asked && (self.sleepless > SLEEPLESS || self.sleeps()) {
                     asked = true;
+                    self.sleepless = 0;
                     if parked() == Parking::Stay {
                         return Ok(Left::Parked);
                     }
@@ -198,7 +205,10 @@ impl Tracee {
                 sys::give_way();
             };
             match Self::sort(status)? {
-                Ok(_) => return Ok(Left::Returned),
+                Ok(_) => {
+                    self.sleepless += u32::from(!asked);
+                    return Ok(Left::Returned);
+                }
                 Err(other) => signal = other,
             }
         }
@@ -231,7 +241,8 @@ impl Tracee {
     pub(crate) fn follow_fork(&mut self) -> Result<Tracee, Complaint> {
         ptrace::set_options(self.pid, true)?;
         while self.go(Resume::On)? != Stop::Event {}
-        let mut child = Tracee { pid: ptrace::event_message(self.pid)?, ended: false };
+        let pid = ptrace::event_message(self.pid)?;
+        let mut child = Tracee { pid, ended: false, sleepless: 0 };
         match child.wait()? {
             Status::Stopped(..) => ptrace::set_options(child.pid, false)?,
             other => return Err(trouble(format!("the victim's child was born {other:?}"))),
