@@ -1343,3 +1343,89 @@ fn an_invalid_value_in_a_slice_is_told_and_what_follows_it_arrives() {
     assert_eq!(consumer.try_pop_slice(&mut values), Ok(1));
     assert!(values[0]);
 }
+
+/// What a hostile peer makes of the links of a process's beacon: previous and next node, given the
+/// address of the beacon's own node, the links as they are, and the address of a node in the same
+/// memory that is in no list, with a way to set its links.
+type Damage = fn(u64, (u64, u64), u64, &dyn Fn(u64, u64)) -> (u64, u64);
+
+#[test]
+fn damaged_links_of_a_beacon_are_found_and_not_followed() {
+    let _watchdog = watchdog();
+    let damages: [(&str, Damage); 6] = [
+        ("nothing", |_, links, _, _| links),
+        ("zeros", |_, _, _, _| (0, 0)),
+        ("nowhere", |_, links, _, _| (links.0, 0x10_0000)),
+        ("swapped", |_, links, _, _| (links.1, links.0)),
+        ("a loop", |node, _, _, _| (node, node)),
+        ("a node of the peer's", |node, links, free, set| {
+            set(node, links.1);
+            (links.0, free)
+        }),
+    ];
+    let ends = damages.map(|(what, damage)| (what, child(move || in_list(damage)).join()));
+    let faults: Vec<_> = ends.iter().filter(|(_, end)| end.is_err()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+
+    fn in_list(damage: Damage) {
+        let name = common::name("links");
+        drop(Segment::create(&name, 1 << 14).unwrap());
+        // The second place of the table.
+        let segment = Segment::open(&name).unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.ends_with(&*name)).unwrap();
+        let base = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        let file = fs::File::options().read(true).write(true).open(name.path()).unwrap();
+        let write = |offset: usize, value: u64| {
+            use std::os::unix::fs::FileExt;
+            file.write_all_at(&value.to_le_bytes(), offset as u64).unwrap();
+        };
+        let links_of = |place: usize| HEADER + place * PARTICIPANT + 48;
+        let (mine, unused) = (links_of(1), links_of(500));
+        let bytes = fs::read(name.path()).unwrap();
+        let links = (get(&bytes, mine), get(&bytes, mine + 8));
+        assert_ne!(links, (0, 0), "it is in a list");
+        let set = |previous: u64, next: u64| {
+            write(unused, previous);
+            write(unused + 8, next);
+        };
+        let node = |links: usize| base + links as u64 + 8;
+        let (previous, next) = damage(node(mine), links, node(unused), &set);
+        write(mine, previous);
+        write(mine + 8, next);
+        drop(segment);
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let is_mapped = maps.lines().any(|line| line.contains(&*name));
+        let dangling = list().iter().any(|node| (base..base + bytes.len() as u64).contains(node));
+        assert!(is_mapped || !dangling, "the list leads where nothing is");
+        // The list is used again, and walked at the thread's end.
+        for _ in 0..3 {
+            let (mut producer, mut consumer) = ring::<u64>(4).unwrap();
+            producer.push(1).unwrap();
+            assert_eq!(consumer.pop(), Ok(1));
+            drop(Segment::anonymous(1 << 12).map(|s| Ring::<u8>::new_in(&s, "a", 1).unwrap()));
+        }
+    }
+    /// The nodes of this thread's robust list, up to the first that is damaged or gone.
+    fn list() -> Vec<u64> {
+        let (mut head, mut length) = (0u64, 0usize);
+        // SAFETY: both arguments are live places for the kernel to write to; 0 is this thread.
+        let result =
+            unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+        assert_eq!(result, 0);
+        let memory = fs::File::open("/proc/self/mem").unwrap();
+        let (mut nodes, mut at) = (Vec::new(), head);
+        loop {
+            use std::os::unix::fs::FileExt;
+            let mut next = [0; 8];
+            if memory.read_exact_at(&mut next, at).is_err() {
+                return nodes;
+            }
+            at = u64::from_le_bytes(next) & !1;
+            if at == head || nodes.contains(&at) {
+                return nodes;
+            }
+            nodes.push(at);
+        }
+    }
+}

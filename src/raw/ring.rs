@@ -161,11 +161,17 @@ impl WriteCursor {
         self.slot
     }
 
+    /// How many slots are known to be free from [`WriteCursor::slot`] on.
+    #[inline(always)]
+    pub(crate) fn known_free(&self, ring: Ring<'_>) -> u64 {
+        ring.capacity - self.tail.wrapping_sub(self.head_seen)
+    }
+
     /// How many slots are free from [`WriteCursor::slot`] on; looks at the consumer's position only
     /// where those known to be free are fewer than `wanted`.
     #[inline(always)]
     pub(crate) fn free(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let free = ring.capacity - self.tail.wrapping_sub(self.head_seen);
+        let free = self.known_free(ring);
         if free >= wanted {
             return Ok(free);
         }
@@ -253,11 +259,17 @@ impl ReadCursor {
         self.slot
     }
 
+    /// How many slots are known to be published from [`ReadCursor::slot`] on.
+    #[inline(always)]
+    pub(crate) fn known_available(&self) -> u64 {
+        self.tail_seen.wrapping_sub(self.head)
+    }
+
     /// How many slots are published from [`ReadCursor::slot`] on; looks at the producer's position
     /// only where those known of are fewer than `wanted`.
     #[inline(always)]
     pub(crate) fn available(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let known = self.tail_seen.wrapping_sub(self.head);
+        let known = self.known_available();
         if known >= wanted {
             return Ok(known);
         }

@@ -21,7 +21,16 @@ pub(super) trait Side: Copy {
     /// What it means that there is nothing to do.
     const NOTHING: ChannelError;
 
+    /// Whether to fall back behind a stream: one side is enough.
+    const FALLS_BACK: bool;
+
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
+    /// How many slots are known to be this side's.
+    fn known(&self, ring: Ring<'_>) -> u64;
+    /// How many slots are this side's, looking at the peer's position in any case.
+    fn look_again(&mut self, ring: Ring<'_>) -> Result<u64, Contradiction> {
+        self.count(ring, u64::MAX)
+    }
     /// How many slots are this side's; looks further only where fewer than `wanted` are known.
     fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction>;
     fn role(control: &Control) -> &Role;
@@ -35,9 +44,14 @@ pub(super) trait Side: Copy {
 impl Side for WriteCursor {
     const ROLE: &'static str = "producer";
     const NOTHING: ChannelError = ChannelError::Full;
+    const FALLS_BACK: bool = false;
 
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction> {
         WriteCursor::at(ring)
+    }
+    #[inline(always)]
+    fn known(&self, ring: Ring<'_>) -> u64 {
+        self.known_free(ring)
     }
     #[inline(always)]
     fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
@@ -60,9 +74,14 @@ impl Side for WriteCursor {
 impl Side for ReadCursor {
     const ROLE: &'static str = "consumer";
     const NOTHING: ChannelError = ChannelError::Empty;
+    const FALLS_BACK: bool = true;
 
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction> {
         ReadCursor::at(ring)
+    }
+    #[inline(always)]
+    fn known(&self, _: Ring<'_>) -> u64 {
+        self.known_available()
     }
     #[inline(always)]
     fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
@@ -178,10 +197,10 @@ impl<S: Side> End<S> {
     #[inline(always)]
     pub(super) fn wait(&mut self, wanted: u64, deadline: u64) -> Result<u64, ChannelError> {
         self.check_epoch()?;
-        match self.cursor.count(self.ring(), wanted) {
-            Ok(0) => self.wait_slow(deadline),
-            Ok(count) => Ok(count),
-            Err(Contradiction) => Err(contradiction()),
+        match self.cursor.known(self.ring()) {
+            0 => self.wait_slow(deadline),
+            known if known >= wanted => Ok(known),
+            _ => self.cursor.count(self.ring(), wanted).map_err(|Contradiction| contradiction()),
         }
     }
 
@@ -190,12 +209,18 @@ impl<S: Side> End<S> {
     fn wait_slow(&mut self, deadline: u64) -> Result<u64, ChannelError> {
         let ring = self.ring();
         let strategy = self.strategy;
-        if strategy != WaitStrategy::Park && self.slip.look_away() {
-            let count = self.cursor.count(ring, 1).map_err(|Contradiction| contradiction())?;
-            self.slip.learn(count, ring.capacity);
-            if count > 0 {
-                return Ok(count);
-            }
+        let count = |cursor: &mut S| cursor.count(ring, 1).map_err(|Contradiction| contradiction());
+        let mut found = count(&mut self.cursor)?;
+        if S::FALLS_BACK
+            && found < ring.capacity / 4
+            && strategy != WaitStrategy::Park
+            && self.slip.look_away()
+        {
+            found = self.cursor.look_again(ring).map_err(|Contradiction| contradiction())?;
+            self.slip.learn(found, ring.capacity);
+        }
+        if found > 0 {
+            return Ok(found);
         }
         let attachment = &self.attachment;
         let mut waiting =

@@ -48,3 +48,21 @@ pub(crate) fn step_back(registers: &mut Registers) {
     #[cfg(target_arch = "aarch64")]
     let _ = registers;
 }
+
+/// Whether a process may sleep in the system call of this number for as long as it likes.
+pub(crate) fn may_sleep(call: i64) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if call == libc::SYS_poll {
+        return true;
+    }
+    let sleepy = [
+        libc::SYS_futex,
+        libc::SYS_futex_waitv,
+        libc::SYS_ppoll,
+        libc::SYS_waitid,
+        libc::SYS_wait4,
+        libc::SYS_read,
+        libc::SYS_clock_nanosleep,
+    ];
+    sleepy.contains(&call)
+}

@@ -101,7 +101,7 @@ impl Show<'_> {
         &self,
         direct: impl FnOnce(&mut Tracee, &mut dyn FnMut()) -> Result<Arrival, Complaint>,
     ) -> Result<(Arrival, Judgement), Complaint> {
-        let Show { operation, variant, settings, ledger } = *self;
+        let Show { operation, variant, ledger, .. } = *self;
         let guard = Guard::new(STEPPING);
         ledger.clear();
         let mut case = operation.stage(variant, ledger)?;
@@ -128,28 +128,32 @@ impl Show<'_> {
                 }
                 _ => Complaint::new(outcome, text),
             })?;
-        let mut judgements = vec![victim.kill()];
+        victim.kill();
         drop(guard);
         ledger.give_cue(OVER);
         if let Some(parent) = parent.take() {
             released = Some(parent.release());
         }
-        let deadline = Instant::now() + settings.patience;
-        if let Some(parent) = released {
-            judgements.push(parent?.finish(ledger, deadline));
-        }
-        let mut judge = None;
-        if case.together() {
-            judge = Some(self.start_judge(case)?);
-        }
+        Ok((arrival, self.ask(case, released.transpose()?, companion)?))
+    }
+
+    /// Asks everybody who is left after the death.
+    fn ask(
+        &self,
+        case: &mut dyn Case,
+        parent: Option<Part>,
+        companion: Option<Part>,
+    ) -> Result<Judgement, Complaint> {
+        let ledger = self.ledger;
+        let deadline = Instant::now() + self.settings.patience;
+        let mut judgements = Vec::new();
+        judgements.extend(parent.map(|part| part.finish(ledger, deadline)));
+        let early = if case.together() { Some(self.start_judge(case)?) } else { None };
         judgements.extend(companion.map(|part| part.finish(ledger, deadline)));
-        let judge = match judge {
-            Some(judge) => judge,
-            None => self.start_judge(case)?,
-        };
+        let judge = early.map_or_else(|| self.start_judge(case), Ok)?;
         judgements.push(judge.finish(ledger, deadline));
         judgements.push(await_orphans(deadline));
-        Ok((arrival, worst(judgements)))
+        Ok(worst(judgements))
     }
 
     fn bring_in(&self, case: &mut dyn Case) -> Result<Option<Part>, Complaint> {

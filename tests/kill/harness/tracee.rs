@@ -1,11 +1,12 @@
 //! A process under the hand of its tracer: forked, stepped, carried over system calls, killed.
 
+use super::arch;
 use super::ledger::{Ledger, Party};
 use super::part::{self, Part};
 use super::ptrace::{self, Next, Resume};
 use super::scenario::END;
 use super::sys::{self, Guard, Pid, Status};
-use super::verdict::{Complaint, Judgement, Outcome};
+use super::verdict::{Complaint, Outcome};
 use std::{fs, io};
 
 /// What it means that a system call is over, or not.
@@ -181,7 +182,7 @@ impl Tracee {
         number: i64,
         parked: &mut dyn FnMut() -> Parking,
     ) -> Result<Left, Complaint> {
-        if !may_sleep(number) {
+        if !arch::may_sleep(number) {
             self.go(Resume::ToCall)?;
             return Ok(Left::Returned);
         }
@@ -258,9 +259,8 @@ impl Tracee {
     }
 
     /// Kills it where it is, and waits until the kernel is done with it.
-    pub(crate) fn kill(mut self) -> Judgement {
+    pub(crate) fn kill(mut self) {
         self.end();
-        Ok(Outcome::Clean)
     }
 
     fn end(&mut self) {
@@ -283,21 +283,4 @@ impl Drop for Tracee {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn may_sleep(number: i64) -> bool {
-    let sleepy = [
-        libc::SYS_futex,
-        libc::SYS_futex_waitv,
-        libc::SYS_ppoll,
-        libc::SYS_waitid,
-        libc::SYS_wait4,
-        libc::SYS_read,
-        libc::SYS_clock_nanosleep,
-    ];
-    #[cfg(target_arch = "x86_64")]
-    let polls = number == libc::SYS_poll;
-    #[cfg(not(target_arch = "x86_64"))]
-    let polls = false;
-    polls || sleepy.contains(&number)
 }
