@@ -7,7 +7,7 @@
 //! sleeper if [`WAITERS`] is set. (Ingo Molnar, `Documentation/locking/robust-futex-ABI.rst`.)
 //!
 //! The links live in shared memory and are private to their thread. A peer that scribbles on them
-//! can make [`unlink`] give up, which leaves the word in the list, but does not lead it astray: each
+//! can make [`List::unlink`] give up, which leaves the word in the list, but does not lead it astray: each
 //! neighbour is read by a system call that cannot fault and must point back.
 
 #![allow(unsafe_code, reason = "walks a list that is shared with libc and the kernel")]
