@@ -7,15 +7,19 @@
 //! for Efficient Pipeline Parallelism", PPoPP 2008.)
 //!
 //! Where the peer does not stream, looking away would only make the next item late. So a waiting end
-//! tries it, for a very short moment, and learns from what it finds: as many new items as pauses,
-//! and the next moment is twice as long; fewer, and it is half as long; hardly any, and there is no
-//! other try for a number of waits that doubles each time. In a sequence of requests and replies that
+//! tries it, for a very short moment, and learns from what it finds: items in quick succession, and
+//! the next moment is twice as long; fewer, and it is half as long; hardly any, and there is no other
+//! try for a number of waits that doubles each time. In a sequence of requests and replies that
 //! comes to a fraction of a microsecond once in thousands of round trips.
 
 use crate::sync::hint::spin_loop;
 
-/// Pauses of the first try, and of the longest: 0.2 and 3 us where a pause takes 45 ns.
-const FIRST: u32 = 4;
+/// Items at once that make a stream; a peer that waits for replies never has so many under way.
+const STREAM: u64 = 3;
+/// Pauses that an item may take: from there on, transfers are not what a stream waits for.
+const PAUSES_PER_ITEM: u64 = 4;
+/// Pauses of the first try, and of the longest: 0.4 and 3 us where a pause takes 45 ns.
+const FIRST: u32 = 8;
 const LONGEST: u32 = 64;
 /// Waits until the first try, and the most between two.
 const SOON: u32 = 16;
@@ -52,10 +56,10 @@ impl Slip {
 
     /// After looking away: what was found, of at most `capacity`.
     pub(crate) fn learn(&mut self, found: u64, capacity: u64) {
-        if 2 * found > capacity {
+        if 8 * found > 7 * capacity {
             // Nearly too long: the peer would have had to wait.
             self.pauses = (self.pauses / 2).max(1);
-        } else if found >= u64::from(self.pauses) {
+        } else if found >= STREAM && PAUSES_PER_ITEM * found >= u64::from(self.pauses) {
             self.pauses = (2 * self.pauses).min(LONGEST);
             self.patience = SOON;
         } else if found > 1 && self.pauses > FIRST {
