@@ -4,19 +4,17 @@
 #   ci/mutants.sh [FILTER]
 source "$(dirname "$0")/lib.sh"
 tree=target/mutants/tree
-mkdir -p "$tree"
 failures=0
 
 # NAME FILE PERL-SUBSTITUTION
 mutant() {
     local name=$1 file=$2 change=$3 status=0
     [[ $name == *"${filter:-}"* ]] || return 0
-    rm -rf "$tree/src"
-    cp -r Cargo.toml Cargo.lock src "$tree/"
-    # Not built for the models, and named by the manifest.
-    mkdir -p "$tree/benches" "$tree/tests/kill"
-    cp -r benches/*.rs "$tree/benches/" 2>/dev/null || true
-    cp -r tests/kill "$tree/tests/" 2>/dev/null || true
+    rm -rf "$tree"
+    mkdir -p "$tree/benches"
+    # The manifest names the tests, benches and examples, though they are not built here.
+    cp -r Cargo.toml Cargo.lock README.md src tests examples "$tree/"
+    cp benches/*.rs "$tree/benches/"
     perl -0pi -e "$change" "$tree/$file"
     if cmp -s "$file" "$tree/$file"; then
         echo "mutant $name: NOT IN THE SOURCE"

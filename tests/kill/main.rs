@@ -17,7 +17,7 @@ mod harness;
 mod ops;
 mod storm;
 
-use harness::{Ledger, Settings, supervise, sys};
+use harness::{Ledger, Operation, Outcome, Settings, Tally, supervise, sys};
 use std::process::ExitCode;
 use storm::STORMS;
 
@@ -49,28 +49,21 @@ fn main() -> ExitCode {
 fn everything(settings: &Settings) -> Vec<bool> {
     let ledger = Ledger::share();
     let mut results = Vec::new();
+    sys::pin(true);
     if cfg!(debug_assertions) {
         println!("only storms: it takes a release build to step the code that users run");
-    }
-    sys::pin(true);
-    for operation in ops::all() {
-        let name = operation.name();
-        if !cfg!(debug_assertions) && settings.wants(&name) {
-            results.push(harness::apart(|| {
-                let tally = harness::run(operation.as_ref(), settings, ledger);
-                tally.report(&name, settings);
-                tally.passed()
-            }));
-        }
-    }
-    sys::pin(false);
-    for storm in STORMS.iter().filter(|storm| settings.wants(storm.name)) {
-        results.push(harness::apart(|| {
-            let tally = storm.run(settings, ledger);
-            tally.report(storm.name, settings);
-            tally.passed()
+    } else {
+        let wanted = ops::all().into_iter().filter(|operation| settings.wants(&operation.name()));
+        results.extend(wanted.map(|operation| {
+            let run = || harness::run(operation.as_ref(), settings, ledger);
+            report(&operation.name(), settings, ledger, run, Tally::passed)
         }));
     }
+    sys::pin(false);
+    let wanted = STORMS.iter().filter(|storm| settings.wants(storm.name));
+    results.extend(wanted.map(|storm| {
+        report(storm.name, settings, ledger, || storm.run(settings, ledger), Tally::passed)
+    }));
     results
 }
 
@@ -78,13 +71,30 @@ fn everything(settings: &Settings) -> Vec<bool> {
 fn selftest(settings: &Settings) -> Vec<bool> {
     let ledger = Ledger::share();
     sys::pin(true);
-    let find = |(operation, fault): (Box<dyn harness::Operation>, harness::Outcome)| {
-        harness::apart(|| {
-            let name = operation.name();
-            let tally = harness::run(operation.as_ref(), settings, ledger);
-            tally.report(&name, settings);
-            tally.count(fault) > 0
-        })
+    let find = |(operation, fault): (Box<dyn Operation>, Outcome)| {
+        let run = || harness::run(operation.as_ref(), settings, ledger);
+        report(&operation.name(), settings, ledger, run, |tally| tally.count(fault) > 0)
     };
     ops::broken().into_iter().map(find).collect()
+}
+
+/// Runs one of them in a process of its own, prints its line, and says whether it is good.
+fn report(
+    name: &str,
+    settings: &Settings,
+    ledger: &'static Ledger,
+    run: impl FnOnce() -> Tally,
+    is_good: impl Fn(&Tally) -> bool,
+) -> bool {
+    let done = harness::apart(ledger, || {
+        let tally = run();
+        tally.report(name, settings);
+        is_good(&tally)
+    });
+    done.unwrap_or_else(|complaint| {
+        let mut tally = Tally::default();
+        tally.add(&Err(complaint), "between two kills");
+        tally.report(name, settings);
+        false
+    })
 }

@@ -47,6 +47,8 @@ pub(crate) struct Ledger {
     pub(crate) seen: AtomicU64,
     /// What an operation makes of them.
     pub(crate) notes: [AtomicU64; 8],
+    /// Counts the performances, so that a harness that hangs is found.
+    beats: AtomicU64,
     cue: AtomicU32,
     ready: AtomicU32,
     says: [Say; 3],
@@ -58,8 +60,19 @@ impl Ledger {
         sys::share(size_of::<Ledger>())
     }
 
+    /// How often [`Ledger::clear`] or [`Ledger::beat`] was called.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Relaxed)
+    }
+
+    /// Says that the harness is at work.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Relaxed);
+    }
+
     /// Turns to a new page.
     pub(crate) fn clear(&self) {
+        self.beat();
         for word in [&self.pushed, &self.received, &self.seen].into_iter().chain(&self.notes) {
             word.store(0, Relaxed);
         }

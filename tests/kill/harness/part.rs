@@ -8,7 +8,7 @@ use std::any::Any;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A process that plays a part.
 #[derive(Debug)]
@@ -105,22 +105,32 @@ impl Drop for Part {
     }
 }
 
+/// Longer than one performance takes, with every party as slow as it may be.
+const HANGS: Duration = Duration::from_secs(180);
+
 /// Runs something in a process of its own, so that it meets no remains of what ran before, and says
-/// whether it was good.
-pub(crate) fn apart(act: impl FnOnce() -> bool) -> bool {
+/// whether it was good. What hangs, because the harness itself met what a victim left, is ended.
+pub(crate) fn apart(ledger: &Ledger, act: impl FnOnce() -> bool) -> Result<bool, Complaint> {
     let parent = sys::own_pid();
-    let Ok(child) = sys::fork() else { return false };
-    let Some(pid) = child else {
+    let Some(pid) = sys::fork()? else {
         sys::die_with(parent);
         sys::adopt_orphans();
         let good = catch_unwind(AssertUnwindSafe(act)).unwrap_or(false);
         sys::exit_now(i32::from(!good))
     };
-    match sys::wait(pid, true) {
-        Ok(Some((_, Status::Exited(code)))) => code == 0,
+    let descriptor = sys::open_process(pid)?;
+    let mut beats = ledger.beats();
+    while !sys::wait_readable(&descriptor, Instant::now() + HANGS) {
+        if std::mem::replace(&mut beats, ledger.beats()) == ledger.beats() {
+            sys::kill(pid, sys::SIGKILL);
+            break;
+        }
+    }
+    match sys::wait(pid, true)? {
+        Some((_, Status::Exited(code))) => Ok(code == 0),
         other => {
-            eprintln!("the harness itself ended: {other:?}");
-            false
+            let text = format!("the harness itself hung, or was ended: {other:?}");
+            Err(Complaint::new(Outcome::Wedged, text))
         }
     }
 }

@@ -74,6 +74,7 @@ impl Storm {
         let mut producer = scene.producer()?;
         let mut consumer = scene.consumer()?;
         for kill in 0..kills {
+            ledger.beat();
             let judgement = scene.await_progress(settings.patience);
             tally.add(&judgement, format!("kill {kill}"));
             if judgement.is_err() {
