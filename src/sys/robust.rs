@@ -8,7 +8,8 @@
 //!
 //! The links live in shared memory and are private to their thread. A peer that scribbles on them
 //! can make [`List::unlink`] give up, which leaves the word in the list, but does not lead it astray: each
-//! neighbour is read by a system call that cannot fault and must point back.
+//! neighbour is read by a system call that cannot fault and must point back. (A peer that forges such
+//! a neighbour in memory it can write is trusted not to: it could as well write anything else there.)
 
 #![allow(unsafe_code, reason = "walks a list that is shared with libc and the kernel")]
 
@@ -133,7 +134,9 @@ impl List {
         let next = word.next.load(Ordering::Relaxed);
         let previous = word.previous.load(Ordering::Relaxed) & !1;
         let (head, next_node) = (self.address(), next & !1);
-        let sound = read(previous).is_some_and(|link| link & !1 == node)
+        // A node that leads to itself would seem to be its own neighbour.
+        let sound = ![previous, next_node].contains(&node)
+            && read(previous).is_some_and(|link| link & !1 == node)
             && (next_node == head || read(next_node.wrapping_sub(8)) == Some(node));
         if sound {
             self.begin(word);
