@@ -13,10 +13,9 @@
 #![allow(unsafe_code, reason = "forks")]
 
 use super::outcome::{JoinError, Outcome};
+use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{
-    Attachment, Kind, NewObject, ObjectInfo, Prepared, Shared, hand_over, make_in_arena,
-};
+use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -75,7 +74,7 @@ static STARTING: PerProcess<()> = PerProcess::new();
 pub struct Process<R> {
     pid: u32,
     pidfd: Option<OwnedFd>,
-    launch: Attachment,
+    launch: Held<Launch>,
     /// Carries the outcome, of any size.
     carrier: File,
     ended: Option<Ended>,
@@ -126,20 +125,19 @@ impl<R: Outcome> Process<R> {
         reap_left_alone();
         let starting = STARTING.lock();
         let info = ObjectInfo::of::<Launch>(Kind::Process, 1);
-        let (size, align) = (size_of::<Launch>() as u64, align_of::<Launch>() as u64);
-        let new = NewObject { info: &info, size, align, kept: false };
-        let launch = make_in_arena(new, |place| {
+        let mut plan = Plan::new();
+        let offset = plan.place::<Launch>()?;
+        let launch = Held::<Launch>::new(Location::Unnamed.make(info, plan, |blank| {
             let (gate, outcome) = (AtomicU32::new(0), AtomicU32::new(0));
-            let fresh = Launch { gate, outcome, length: AtomicU64::new(0) };
-            // SAFETY: the object has the size and alignment of a `Launch`, and is nobody else's yet.
-            unsafe { place.cast::<Launch>().write(fresh) };
+            blank.put(offset, Launch { gate, outcome, length: AtomicU64::new(0) });
             Ok(())
-        })?;
+        })?)?;
         let carrier =
             file::memory(c"commons result").map_err(Error::os("memfd_create", "result"))?;
         let carrier = File::from(carrier);
-        let parent = launch.core().membership()?.stamp();
-        let prepared = Prepared::new(launch.core())?;
+        let core = launch.attachment().core();
+        let parent = core.membership()?.stamp();
+        let prepared = Prepared::new(core)?;
 
         // Whoever prints holds these locks, and what is printed already must not be printed twice.
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
@@ -163,9 +161,8 @@ impl<R: Outcome> Process<R> {
                 // The child has these by now, and its copy alone is to say that it lives.
                 drop(prepared);
                 let pidfd = process::open(pid);
-                let gate = &state(&launch)?.gate;
-                gate.store(OPEN, Release);
-                futex::wake(gate, u32::MAX);
+                launch.gate.store(OPEN, Release);
+                futex::wake(&launch.gate, u32::MAX);
                 drop(starting);
                 let pidfd =
                     pidfd.map_err(|source| Error::Process { what: "pidfd_open", source })?;
@@ -187,10 +184,9 @@ impl<R: Outcome> Process<R> {
     pub fn join(mut self) -> Result<R, JoinError> {
         let ended = self.wait_for_end(true)?;
         let ended = ended.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))?;
-        let state = state(&self.launch).map_err(io::Error::from)?;
         // Acquire: what the child wrote before it said so.
-        let outcome = state.outcome.load(Acquire);
-        let bytes = self.read_outcome(state.length.load(Relaxed))?;
+        let outcome = self.launch.outcome.load(Acquire);
+        let bytes = self.read_outcome(self.launch.length.load(Relaxed))?;
         match (outcome, ended) {
             (RETURNED, _) => R::decode(&bytes).map_err(|problem| JoinError::Result { problem }),
             (PANICKED, _) => {
@@ -314,31 +310,26 @@ fn reap_left_alone() {
     LEFT_ALONE.lock().retain(|pidfd| matches!(process::wait(pidfd.as_fd(), false), Ok(None)));
 }
 
-fn state(launch: &Attachment) -> Result<&Launch> {
-    launch.core().mapping().at(launch.place().payload)
-}
-
 /// In the child: waits until the parent has handed over; false: the parent died before it did.
-fn wait_at_gate(launch: &Attachment, parent: Stamp) -> bool {
-    let core = launch.core();
-    let (Ok(state), Ok(table)) = (state(launch), core.table()) else { return false };
+fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
+    let Ok(table) = launch.attachment().core().table() else { return false };
     let mut doubt = Doubt::default();
     let mut timed_out = false;
     // Acquire: what was handed over.
-    while state.gate.load(Acquire) != OPEN {
+    while launch.gate.load(Acquire) != OPEN {
         let Ok(Some(watch)) = table.watch(parent, timed_out, &mut doubt) else {
             table.pass_on(parent);
-            return state.gate.load(Acquire) == OPEN;
+            return launch.gate.load(Acquire) == OPEN;
         };
         let until = time::now() + watch.slice;
-        futex::wait_either((&state.gate, 0), watch.beacon, Some(until));
+        futex::wait_either((&launch.gate, 0), watch.beacon, Some(until));
         timed_out = time::now() >= until;
     }
     true
 }
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
-fn run<F: FnOnce() -> R, R: Outcome>(f: F, launch: &Attachment, carrier: &File) -> i32 {
+fn run<F: FnOnce() -> R, R: Outcome>(f: F, launch: &Held<Launch>, carrier: &File) -> i32 {
     let (outcome, bytes) = match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => match result.encode() {
             Ok(bytes) => (RETURNED, bytes),
@@ -348,10 +339,10 @@ fn run<F: FnOnce() -> R, R: Outcome>(f: F, launch: &Attachment, carrier: &File) 
     };
     let _ = io::stdout().flush();
     let written = carrier.write_all_at(&bytes, 0);
-    if let (Ok(()), Ok(state)) = (written, state(launch)) {
-        state.length.store(bytes.len() as u64, Relaxed);
+    if written.is_ok() {
+        launch.length.store(bytes.len() as u64, Relaxed);
         // Release: the bytes, to the Acquire in `join`.
-        state.outcome.store(outcome, Release);
+        launch.outcome.store(outcome, Release);
     }
     i32::from(outcome != RETURNED)
 }

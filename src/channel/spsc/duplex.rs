@@ -5,7 +5,7 @@ use super::parts::{Parts, make};
 use super::ring::describe;
 use super::{Consumer, Element, Producer};
 use crate::Result;
-use crate::segment::{Attachment, Kind, make_in_arena};
+use crate::segment::{Attachment, Kind, Location};
 use crate::wait::WaitStrategy;
 
 /// One end of a pair of rings: what one end sends, the other receives.
@@ -53,7 +53,7 @@ impl<T> Duplex<T> {
 /// ```
 pub fn duplex<T: Element>(capacity: usize) -> Result<(Duplex<T>, Duplex<T>)> {
     let info = describe::<T>(Kind::Duplex, capacity)?;
-    let attachment = make(&info, false, |new, init| make_in_arena(new, init))?;
+    let attachment = make(Location::Unnamed, info)?;
     let (there, back) = (ends(&attachment, 0)?, ends(&attachment, 1)?);
     Ok((Duplex { tx: there.0, rx: back.1 }, Duplex { tx: back.0, rx: there.1 }))
 }

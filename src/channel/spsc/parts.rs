@@ -9,7 +9,7 @@ use crate::Result;
 use crate::layout::{LINES, Plan};
 use crate::raw::ring::{Control, Head, Lane, Ring};
 use crate::raw::role::Holder;
-use crate::segment::{Attachment, Core, Kind, Mapping, NewObject, ObjectInfo, Place, Shared};
+use crate::segment::{Attachment, Core, Kind, Location, Mapping, ObjectInfo, Place, Shared};
 use std::ptr::NonNull;
 
 // SAFETY: made of atomics.
@@ -134,38 +134,15 @@ pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Vec<
         .collect()
 }
 
-/// Makes the object that `info` describes, by one of the ways to make one.
-pub(super) fn make<R>(
-    info: &ObjectInfo,
-    kept: bool,
-    with: impl FnOnce(NewObject<'_>, &dyn Fn(NonNull<u8>) -> Result<()>) -> Result<R>,
-) -> Result<R> {
-    let layout = layout(info)?;
-    let new = NewObject { info, size: layout.plan.size(), align: layout.plan.align(), kept };
-    with(new, &|object| {
+/// Makes the object that `info` describes.
+pub(super) fn make(location: Location<'_>, info: ObjectInfo) -> Result<Attachment> {
+    let layout = layout(&info)?;
+    location.make(info, layout.plan, |blank| {
         for offsets in &layout.rings[..layout.count] {
-            write(object, offsets.lane, Lane::new());
-            write(object, offsets.head, Head::new());
-            write(object, offsets.control, Control::new());
+            blank.put(offsets.lane, Lane::new());
+            blank.put(offsets.head, Head::new());
+            blank.put(offsets.control, Control::new());
         }
         Ok(())
     })
-}
-
-/// Puts a part into an object that is being made.
-fn write<P: Shared>(object: NonNull<u8>, offset: u64, part: P) {
-    // SAFETY: `layout` placed the part at this offset of an object of its size and alignment.
-    let place = unsafe { object.add(offset as usize) };
-    // SAFETY: as above, and nobody else reads the object yet.
-    unsafe { place.cast::<P>().write(part) };
-}
-
-/// Bytes of heap that an object takes in a segment of its own.
-pub(super) fn heap_bytes(info: &ObjectInfo) -> Result<u64> {
-    let layout = layout(info)?;
-    let limit = i64::MAX as u64;
-    let too_large = || crate::Error::TooLarge { what: "a ring", asked: info.capacity, limit };
-    // The object, its alignment, and the head of its block twice over.
-    let bytes = layout.plan.size().checked_add(layout.plan.align());
-    bytes.and_then(|bytes| bytes.checked_add(1024)).ok_or_else(too_large)
 }

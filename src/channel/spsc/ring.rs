@@ -1,15 +1,12 @@
 //! Rings that can be found, and the ends of them.
 
 use super::end::End;
-use super::parts::{Parts, heap_bytes, make};
+use super::parts::{Parts, make};
 use super::{Consumer, Element, Producer};
-use crate::segment::{
-    Attachment, Core, Kind, Name, ObjectInfo, Origin, Segment, make_in_arena, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Origin, Segment, open_or_create};
 use crate::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// Makes a ring for `capacity` values and gives both its ends, one to keep and one to move into a
 /// child process or another thread.
@@ -27,9 +24,7 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn ring<T: Element>(capacity: usize) -> Result<(Producer<T>, Consumer<T>)> {
-    let info = describe::<T>(Kind::Ring, capacity)?;
-    let attachment = make(&info, false, |new, init| make_in_arena(new, init))?;
-    let ring = Ring::<T>::over(attachment)?;
+    let ring = Ring::<T>::make(Location::Unnamed, capacity)?;
     Ok((ring.producer()?, ring.consumer()?))
 }
 
@@ -90,18 +85,21 @@ impl<T: Element> Ring<T> {
         Ok(Ring { attachment, parts, element: PhantomData })
     }
 
+    fn make(location: Location<'_>, capacity: usize) -> Result<Self> {
+        Self::over(make(location, describe::<T>(Kind::Ring, capacity)?)?)
+    }
+
+    fn find(location: Location<'_>) -> Result<Self> {
+        Self::over(location.open(ObjectInfo::of::<T>(Kind::Ring, 0))?)
+    }
+
     /// Makes a ring for `capacity` values and gives it a name.
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::Zero`], [`Error::TooLarge`],
     /// [`Error::NoSpace`].
     pub fn create(name: &str, capacity: usize) -> Result<Self> {
-        let info = describe::<T>(Kind::Ring, capacity)?;
-        let name = Name::new(name)?;
-        let core = Arc::new(Core::unpublished(&name, heap_bytes(&info)?)?);
-        let ring = Self::over(make(&info, true, |new, init| Attachment::make(&core, new, init))?)?;
-        core.publish(&name)?;
-        Ok(ring)
+        Self::make(Location::Named(name), capacity)
     }
 
     /// Opens the ring of that name.
@@ -110,9 +108,7 @@ impl<T: Element> Ring<T> {
     /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object or has another
     /// element type; [`Error::NotOurs`], [`Error::Version`], [`Error::Corrupted`].
     pub fn open(name: &str) -> Result<Self> {
-        let info = ObjectInfo::of::<T>(Kind::Ring, 0);
-        let core = Arc::new(Core::open(&Name::new(name)?)?);
-        Self::over(Attachment::open(&core, &info)?)
+        Self::find(Location::Named(name))
     }
 
     /// Opens the ring of that name, or makes it for `capacity` values. A ring that was there keeps
@@ -130,9 +126,7 @@ impl<T: Element> Ring<T> {
     /// [`Error::LabelTaken`], [`Error::InvalidLabel`], [`Error::SegmentFull`], [`Error::Zero`],
     /// [`Error::TooLarge`].
     pub fn new_in(segment: &Segment, label: &str, capacity: usize) -> Result<Self> {
-        let info = describe::<T>(Kind::Ring, capacity)?.labelled(label)?;
-        let core = segment.core();
-        Self::over(make(&info, true, |new, init| Attachment::make(core, new, init))?)
+        Self::make(Location::In(segment, label), capacity)
     }
 
     /// Opens the ring with that label in a segment.
@@ -140,8 +134,7 @@ impl<T: Element> Ring<T> {
     /// # Errors
     /// [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::Corrupted`].
     pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        let info = ObjectInfo::of::<T>(Kind::Ring, 0).labelled(label)?;
-        Self::over(Attachment::open(segment.core(), &info)?)
+        Self::find(Location::In(segment, label))
     }
 
     /// Opens the ring with that label in a segment, or makes it.
