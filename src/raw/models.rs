@@ -9,7 +9,7 @@
 
 use super::publication::Publication;
 use super::ring::{
-    Contradiction, Control, EXPRESS_WORDS, Head, Lane, ReadCursor, Ring, WriteCursor,
+    Contradiction, Control, EXPRESS_WORDS, Head, Lane, ReadCursor, Ring, Span, WriteCursor,
 };
 use super::role::{Holder, Role};
 use super::wait_cell::WaitCell;
@@ -107,18 +107,18 @@ enum Gone {
 /// A wait for the peer, as the ends of a ring do it.
 struct Waiting<'a, 's, C> {
     cursor: &'a mut C,
-    count: fn(&mut C, Ring<'_>) -> Result<u64, Contradiction>,
+    look: fn(&mut C, Ring<'_>) -> Result<Span, Contradiction>,
     ring: Ring<'s>,
     role: &'s Role,
     beacon: &'s Beacon,
 }
 
 impl<'s, C> Wait<'s> for Waiting<'_, 's, C> {
-    type Output = Result<u64, Gone>;
+    type Output = Result<Span, Gone>;
 
     fn poll(&mut self) -> Option<Self::Output> {
-        let count = (self.count)(self.cursor, self.ring).expect("positions agree");
-        (count > 0).then_some(Ok(count))
+        let span = (self.look)(self.cursor, self.ring).expect("positions agree");
+        (span.count > 0).then_some(Ok(span))
     }
 
     fn peer(&mut self, _: bool) -> Result<Asleep<'s>, Self::Output> {
@@ -152,17 +152,17 @@ impl Shared {
         Ring { lane, head, control, capacity: slots.len() as u64 }
     }
 
-    fn wait_for_space(&self, cursor: &mut WriteCursor) -> Result<u64, Gone> {
+    fn wait_for_space(&self, cursor: &mut WriteCursor) -> Result<Span, Gone> {
         let (ring, role) = (self.ring(), &self.control.consumer);
-        let count = |c: &mut WriteCursor, r: Ring<'_>| c.free(r, 1);
-        let mut waiting = Waiting { cursor, count, ring, role, beacon: &self.consumer };
+        let look = |c: &mut WriteCursor, r: Ring<'_>| c.free(r, 1);
+        let mut waiting = Waiting { cursor, look, ring, role, beacon: &self.consumer };
         block_on(&mut waiting, &self.control.space, WaitStrategy::Park, NEVER).expect("no deadline")
     }
 
-    fn wait_for_items(&self, cursor: &mut ReadCursor) -> Result<u64, Gone> {
+    fn wait_for_items(&self, cursor: &mut ReadCursor) -> Result<Span, Gone> {
         let (ring, role) = (self.ring(), &self.control.producer);
-        let count = |c: &mut ReadCursor, r: Ring<'_>| c.available(r, 1);
-        let mut waiting = Waiting { cursor, count, ring, role, beacon: &self.producer };
+        let look = |c: &mut ReadCursor, r: Ring<'_>| c.available(r, 1);
+        let mut waiting = Waiting { cursor, look, ring, role, beacon: &self.producer };
         block_on(&mut waiting, &self.control.items, WaitStrategy::Park, NEVER).expect("no deadline")
     }
 
@@ -171,12 +171,16 @@ impl Shared {
         let ring = self.ring();
         let mut cursor = WriteCursor::at(ring).expect("positions agree");
         for value in first..=last {
-            self.wait_for_space(&mut cursor)?;
-            self.write(cursor.slot(), value);
+            // As the ends do it: first what is known.
+            let slot = match cursor.one(ring) {
+                Some(slot) => slot,
+                None => self.wait_for_space(&mut cursor)?.slot,
+            };
+            self.write(slot, value);
             if express {
-                cursor.publish_express(ring, [value; EXPRESS_WORDS]);
+                cursor.publish_express(ring, slot, [value; EXPRESS_WORDS]);
             } else {
-                cursor.publish(ring, 1);
+                cursor.publish(ring, slot, 1);
             }
             WriteCursor::notify(ring, true);
         }
@@ -189,15 +193,19 @@ impl Shared {
         let mut cursor = ReadCursor::at(ring).expect("positions agree");
         let mut last = after;
         while last < limit {
-            if let Err(gone) = self.wait_for_items(&mut cursor) {
-                return (last, Some(gone));
-            }
+            let slot = match cursor.one() {
+                Some(slot) => slot,
+                None => match self.wait_for_items(&mut cursor) {
+                    Ok(span) => span.slot,
+                    Err(gone) => return (last, Some(gone)),
+                },
+            };
             let value = match cursor.express(ring) {
                 Some([value, same]) => {
                     assert_eq!(value, same, "an express copy is torn");
                     value
                 }
-                None => self.read(cursor.slot()),
+                None => self.read(slot),
             };
             assert_eq!(value, last + 1, "an item is lost, repeated or not yet written");
             cursor.release(ring, 1);
@@ -392,8 +400,9 @@ fn a_role_hands_over_the_positions() {
             move || {
                 // Without a look for sleepers, whose barrier would order the departure, too.
                 let mut cursor = WriteCursor::at(shared.ring()).unwrap();
-                shared.write(cursor.slot(), 1);
-                cursor.publish(shared.ring(), 1);
+                let slot = cursor.free(shared.ring(), 1).unwrap().slot;
+                shared.write(slot, 1);
+                cursor.publish(shared.ring(), slot, 1);
                 shared.control.producer.leave(PRODUCER, true);
             }
         });

@@ -13,19 +13,24 @@
 //! of its own: the producer announces there the position it is about to copy, the consumer checks
 //! that nothing newer was announced. A consumer that comes late reads the slot.
 //!
-//! A successor withdraws an announcement that was not followed by its publication.
+//! A successor withdraws an announcement that was not followed by its publication. A consumer that
+//! falls behind a stream on purpose says so ([`Ring::set_streaming`]), and gets no express copies:
+//! they are of no use to it, and each store to the contended line is one that the producer waits for.
 //!
 //! What survives a death. The producer's only commitment is the store to `tail`: before it nothing
 //! happened, after it the item is published. The consumer's is the store to `head`. A successor
 //! reads both and goes on. Nothing is ever half done, so there is nothing to repair.
 //!
-//! A cursor keeps its own position privately and checks the opposite one before it uses it: a
-//! difference, modulo 2^64, of at most a capacity. So no value a peer writes leads out of the slots.
+//! What a stream waits for is the queue of the producer's stores, which it leaves in order while line
+//! after line comes back from the other processor. So the producer makes two stores an item and no
+//! third: it keeps no position of its own, but reads `tail` back, from a line that only it writes.
+//! Every slot is checked against the capacity and the opposite position, so no value that a peer
+//! writes leads out of the slots.
 
 use super::role::Role;
 use super::wait_cell::WaitCell;
 use crate::sync::atomic::{
-    AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::barrier;
@@ -68,6 +73,8 @@ pub(crate) struct Control {
     pub(crate) space: WaitCell,
     pub(crate) producer: Role,
     pub(crate) consumer: Role,
+    /// 1: the consumer has no use for express copies. A hint. Written by the consumer.
+    streaming: AtomicU32,
 }
 
 impl Lane {
@@ -98,6 +105,7 @@ impl Control {
                 space: WaitCell::new(),
                 producer: Role::new(),
                 consumer: Role::new(),
+                streaming: AtomicU32::new(0),
             }
         }
     }
@@ -125,16 +133,41 @@ impl Ring<'_> {
         let tail = self.lane.tail.load(Acquire);
         tail.wrapping_sub(head).min(self.capacity)
     }
+
+    /// Whether express copies are of no use.
+    #[inline(always)]
+    pub(crate) fn is_streaming(&self) -> bool {
+        // Relaxed: either answer is right.
+        self.control.streaming.load(Relaxed) != 0
+    }
+
+    /// Says whether they are. By the consumer.
+    pub(crate) fn set_streaming(&self, streaming: bool) {
+        if self.is_streaming() != streaming {
+            self.control.streaming.store(u32::from(streaming), Relaxed);
+        }
+    }
 }
 
-/// The producer's private position.
+/// Slots in turn that are one side's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first.
+    pub(crate) slot: u64,
+    /// How many; they go on at slot 0 behind the last slot.
+    pub(crate) count: u64,
+}
+
+/// What the producer knows. Its position is `tail` itself, whose line it can read at any time: the
+/// consumer only reads it, too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteCursor {
-    tail: u64,
-    /// `tail mod capacity`.
-    slot: u64,
-    /// The last head seen: at most the real one.
-    head_seen: u64,
+    /// The position of slot 0 in this lap: what turns positions into slots without a division.
+    lap: u64,
+    /// The slots of this lap below this one are known to be free, from `tail` on. At most a capacity.
+    free_below: u64,
+    /// A capacity above the last head seen, which is at most the real one.
+    limit: u64,
 }
 
 impl WriteCursor {
@@ -142,8 +175,8 @@ impl WriteCursor {
     pub(crate) fn at(ring: Ring<'_>) -> Result<Self, Contradiction> {
         // Acquire: the claim of the role was; the last producer's stores are visible.
         let tail = ring.lane.tail.load(Acquire);
-        let head_seen = ring.head.head.load(Acquire);
-        if tail.wrapping_sub(head_seen) > ring.capacity {
+        let head = ring.head.head.load(Acquire);
+        if tail.wrapping_sub(head) > ring.capacity {
             return Err(Contradiction);
         }
         // An express copy that the last producer began and did not publish is half written, and the
@@ -152,72 +185,72 @@ impl WriteCursor {
             // Relaxed: the next store to `tail` releases it. No position that a consumer looks for is 0.
             ring.lane.open.store(0, Relaxed);
         }
-        Ok(WriteCursor { tail, slot: tail % ring.capacity, head_seen })
+        let limit = head.wrapping_add(ring.capacity);
+        Ok(WriteCursor { lap: tail - tail % ring.capacity, free_below: 0, limit })
     }
 
-    /// The first free slot.
+    /// The first free slot, if one is known in this lap.
     #[inline(always)]
-    pub(crate) fn slot(&self) -> u64 {
-        self.slot
+    pub(crate) fn one(&self, ring: Ring<'_>) -> Option<u64> {
+        // Relaxed: this side's own store.
+        let slot = ring.lane.tail.load(Relaxed).wrapping_sub(self.lap);
+        (slot < self.free_below).then_some(slot)
     }
 
-    /// How many slots are known to be free from [`WriteCursor::slot`] on.
+    /// The free slots; looks at the consumer's position only where those known to be free are fewer
+    /// than `wanted`.
     #[inline(always)]
-    pub(crate) fn known_free(&self, ring: Ring<'_>) -> u64 {
-        ring.capacity - self.tail.wrapping_sub(self.head_seen)
-    }
-
-    /// How many slots are free from [`WriteCursor::slot`] on; looks at the consumer's position only
-    /// where those known to be free are fewer than `wanted`.
-    #[inline(always)]
-    pub(crate) fn free(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let free = self.known_free(ring);
-        if free >= wanted {
-            return Ok(free);
+    pub(crate) fn free(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
+        // Relaxed: this side's own store.
+        let tail = ring.lane.tail.load(Relaxed);
+        let mut slot = tail.wrapping_sub(self.lap);
+        if slot >= ring.capacity {
+            self.lap = self.lap.wrapping_add(ring.capacity);
+            slot -= ring.capacity;
         }
-        // Acquire: the consumer is done with the slots it released.
-        let head = ring.head.head.load(Acquire);
-        let used = self.tail.wrapping_sub(head);
-        if used > ring.capacity {
+        let mut count = self.limit.wrapping_sub(tail);
+        if count < wanted {
+            // Acquire: the consumer is done with the slots it released.
+            self.limit = ring.head.head.load(Acquire).wrapping_add(ring.capacity);
+            count = self.limit.wrapping_sub(tail);
+        }
+        if count > ring.capacity || slot >= ring.capacity {
+            self.free_below = 0;
             return Err(Contradiction);
         }
-        self.head_seen = head;
-        Ok(ring.capacity - used)
+        self.free_below = ring.capacity.min(slot + count);
+        Ok(Span { slot, count })
     }
 
+    /// Publishes `count` slots from `slot` on: the first free ones, written.
     #[inline(always)]
-    fn advance(&mut self, ring: Ring<'_>, count: u64) {
-        self.tail = self.tail.wrapping_add(count);
-        self.slot += count;
-        if self.slot >= ring.capacity {
-            self.slot -= ring.capacity;
-        }
+    pub(crate) fn publish(&mut self, ring: Ring<'_>, slot: u64, count: u64) {
         point(Point::Written);
-    }
-
-    /// Publishes the next `count` slots, which are written and at most what was free.
-    #[inline(always)]
-    pub(crate) fn publish(&mut self, ring: Ring<'_>, count: u64) {
-        self.advance(ring, count);
         // Release: the slots, to the Acquire in `ReadCursor::available`.
-        ring.lane.tail.store(self.tail, Release);
+        ring.lane.tail.store(self.lap.wrapping_add(slot + count), Release);
         point(Point::Published);
     }
 
-    /// Publishes the next slot with an express copy of what is in it.
+    /// Publishes `slot`, the first free one, with an express copy of what was written into it.
     #[inline(always)]
-    pub(crate) fn publish_express(&mut self, ring: Ring<'_>, copy: [u64; EXPRESS_WORDS]) {
-        self.advance(ring, 1);
+    pub(crate) fn publish_express(
+        &mut self,
+        ring: Ring<'_>,
+        slot: u64,
+        copy: [u64; EXPRESS_WORDS],
+    ) {
+        point(Point::Written);
         let lane = ring.lane;
+        let tail = self.lap.wrapping_add(slot + 1);
         // Relaxed: each store to `express` below releases it.
-        lane.open.store(self.tail, Relaxed);
+        lane.open.store(tail, Relaxed);
         point(Point::ExpressOpen);
         for (word, copy) in lane.express.iter().zip(copy) {
             // Release: a consumer that reads this word then reads at least this `open`.
             word.store(copy, Release);
         }
         // Release: slot and copy, to the Acquire in `ReadCursor::available`.
-        lane.tail.store(self.tail, Release);
+        lane.tail.store(tail, Release);
         point(Point::Published);
     }
 
@@ -231,12 +264,16 @@ impl WriteCursor {
     }
 }
 
-/// The consumer's private position.
+/// What the consumer knows. It keeps its position: to read back from `head` what it has just stored
+/// there takes longer than an item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadCursor {
-    head: u64,
-    /// `head mod capacity`.
+    /// The position of slot 0 in this lap.
+    lap: u64,
+    /// The oldest slot; up to a capacity too high before a new lap is begun.
     slot: u64,
+    /// The slots of this lap below this one are known to be published. At most a capacity.
+    published_below: u64,
     /// The last tail seen: at most the real one.
     tail_seen: u64,
 }
@@ -250,43 +287,43 @@ impl ReadCursor {
         if tail_seen.wrapping_sub(head) > ring.capacity {
             return Err(Contradiction);
         }
-        Ok(ReadCursor { head, slot: head % ring.capacity, tail_seen })
+        let slot = head % ring.capacity;
+        Ok(ReadCursor { lap: head - slot, slot, published_below: 0, tail_seen })
     }
 
-    /// The oldest published slot.
+    /// The oldest published slot, if one is known in this lap.
     #[inline(always)]
-    pub(crate) fn slot(&self) -> u64 {
-        self.slot
+    pub(crate) fn one(&self) -> Option<u64> {
+        (self.slot < self.published_below).then_some(self.slot)
     }
 
-    /// How many slots are known to be published from [`ReadCursor::slot`] on.
+    /// The published slots; looks at the producer's position only where those known of are fewer
+    /// than `wanted`.
     #[inline(always)]
-    pub(crate) fn known_available(&self) -> u64 {
-        self.tail_seen.wrapping_sub(self.head)
-    }
-
-    /// How many slots are published from [`ReadCursor::slot`] on; looks at the producer's position
-    /// only where those known of are fewer than `wanted`.
-    #[inline(always)]
-    pub(crate) fn available(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
-        let known = self.known_available();
-        if known >= wanted {
-            return Ok(known);
+    pub(crate) fn available(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
+        if self.slot >= ring.capacity {
+            self.lap = self.lap.wrapping_add(ring.capacity);
+            self.slot -= ring.capacity;
         }
-        // Acquire: the slots that the producer published.
-        let tail = ring.lane.tail.load(Acquire);
-        let known = tail.wrapping_sub(self.head);
-        if known > ring.capacity {
-            return Err(Contradiction);
+        let (slot, head) = (self.slot, self.lap.wrapping_add(self.slot));
+        let mut count = self.tail_seen.wrapping_sub(head);
+        if count < wanted {
+            // Acquire: the slots that the producer published.
+            let tail = ring.lane.tail.load(Acquire);
+            count = tail.wrapping_sub(head);
+            if count > ring.capacity {
+                return Err(Contradiction);
+            }
+            self.tail_seen = tail;
         }
-        self.tail_seen = tail;
-        Ok(known)
+        self.published_below = ring.capacity.min(slot + count);
+        Ok(Span { slot, count })
     }
 
     /// The express copy of the oldest slot, if it is the newest too and its copy is there.
     #[inline(always)]
     pub(crate) fn express(&self, ring: Ring<'_>) -> Option<[u64; EXPRESS_WORDS]> {
-        if self.tail_seen != self.head.wrapping_add(1) {
+        if self.tail_seen != self.lap.wrapping_add(self.slot + 1) {
             return None;
         }
         // Acquire: the look at `open` below comes after these, and sees the position of whatever
@@ -298,13 +335,9 @@ impl ReadCursor {
     /// Gives the next `count` slots, at most what was available, back to the producer.
     #[inline(always)]
     pub(crate) fn release(&mut self, ring: Ring<'_>, count: u64) {
-        self.head = self.head.wrapping_add(count);
         self.slot += count;
-        if self.slot >= ring.capacity {
-            self.slot -= ring.capacity;
-        }
         // Release: this side is done with the slots, to the Acquire in `WriteCursor::free`.
-        ring.head.head.store(self.head, Release);
+        ring.head.head.store(self.lap.wrapping_add(self.slot), Release);
         point(Point::Published);
     }
 

@@ -12,15 +12,17 @@
 //! try for a number of waits that doubles each time. In a sequence of requests and replies that
 //! comes to a fraction of a microsecond once in thousands of round trips.
 
+use crate::sync::clock;
 use crate::sync::hint::spin_loop;
 
 /// Items at once that make a stream; a peer that waits for replies never has so many under way.
 const STREAM: u64 = 3;
-/// Pauses that an item may take: from there on, transfers are not what a stream waits for.
-const PAUSES_PER_ITEM: u64 = 4;
-/// Pauses of the first try, and of the longest: 0.4 and 3 us where a pause takes 45 ns.
-const FIRST: u32 = 8;
-const LONGEST: u32 = 64;
+/// Nanoseconds that an item may take: from there on, transfers are not what a stream waits for.
+const PER_ITEM: u64 = 180;
+/// Nanoseconds of the first try, of the shortest, and of the longest.
+const FIRST: u64 = 400;
+const SHORTEST: u64 = 50;
+const LONGEST: u64 = 1600;
 /// Waits until the first try, and the most between two.
 const SOON: u32 = 16;
 const RARELY: u32 = 4096;
@@ -28,8 +30,8 @@ const RARELY: u32 = 4096;
 /// What one end has learned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slip {
-    /// Pauses of the next moment.
-    pauses: u32,
+    /// Nanoseconds of the next moment.
+    moment: u64,
     /// Waits until then.
     waits: u32,
     /// The `waits` after a try that was of no use.
@@ -39,7 +41,7 @@ pub(crate) struct Slip {
 impl Slip {
     /// Nothing yet.
     pub(crate) const fn new() -> Self {
-        Slip { pauses: FIRST, waits: SOON, patience: SOON }
+        Slip { moment: FIRST, waits: SOON, patience: SOON }
     }
 
     /// At the beginning of a wait: whether to look away, which has been done then.
@@ -48,27 +50,30 @@ impl Slip {
             self.waits -= 1;
             return false;
         }
-        for _ in 0..self.pauses {
+        let until = clock::now() + self.moment;
+        while clock::now() < until {
             spin_loop();
         }
         true
     }
 
-    /// After looking away: what was found, of at most `capacity`.
-    pub(crate) fn learn(&mut self, found: u64, capacity: u64) {
+    /// After looking away: what was found, of at most `capacity`. Says whether it is a stream.
+    pub(crate) fn learn(&mut self, found: u64, capacity: u64) -> bool {
         if 8 * found > 7 * capacity {
             // Nearly too long: the peer would have had to wait.
-            self.pauses = (self.pauses / 2).max(1);
-        } else if found >= STREAM && PAUSES_PER_ITEM * found >= u64::from(self.pauses) {
-            self.pauses = (2 * self.pauses).min(LONGEST);
+            self.moment = (self.moment / 2).max(SHORTEST);
+        } else if found >= STREAM && PER_ITEM * found >= self.moment {
+            self.moment = (2 * self.moment).min(LONGEST);
             self.patience = SOON;
-        } else if found > 1 && self.pauses > FIRST {
-            self.pauses /= 2;
+        } else if found > 1 && self.moment > FIRST {
+            self.moment /= 2;
         } else {
-            self.pauses = FIRST;
+            self.moment = FIRST;
             self.waits = self.patience;
             self.patience = (2 * self.patience).min(RARELY);
+            return false;
         }
+        true
     }
 }
 
@@ -86,7 +91,7 @@ mod tests {
                 tries += 1;
             }
         }
-        assert_eq!((tries, slip.pauses), (100 - SOON, LONGEST));
+        assert_eq!((tries, slip.moment), (100 - SOON, LONGEST));
         tries = 0;
         for _ in 0..100_000 {
             if slip.look_away() {
@@ -105,6 +110,6 @@ mod tests {
                 slip.learn(8, 8);
             }
         }
-        assert_eq!(slip.pauses, 1);
+        assert_eq!(slip.moment, SHORTEST);
     }
 }

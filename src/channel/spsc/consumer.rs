@@ -5,7 +5,7 @@
 use super::Element;
 use super::end::{End, FOREVER};
 use crate::channel::ChannelError;
-use crate::raw::ring::{EXPRESS_WORDS, ReadCursor};
+use crate::raw::ring::{EXPRESS_WORDS, ReadCursor, Span};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
 use bytemuck::AnyBitPattern;
@@ -46,20 +46,20 @@ impl<T: Element> Consumer<T> {
     /// # Blocking
     /// While the ring is empty, as the [`WaitStrategy`] says. Ends at once when the producer dies; a
     /// producer that has not come yet is waited for.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<T, ChannelError> {
-        self.end.wait(1, FOREVER)?;
-        self.take()
+        let slot = self.end.wait_one(FOREVER)?;
+        self.take(slot)
     }
 
     /// Takes the oldest item if there is one.
     ///
     /// # Errors
     /// [`ChannelError::Empty`], and as [`Consumer::pop`].
-    #[inline]
+    #[inline(always)]
     pub fn try_pop(&mut self) -> Result<T, ChannelError> {
-        self.end.ready(1)?;
-        self.take()
+        let slot = self.end.ready_one()?;
+        self.take(slot)
     }
 
     /// Takes the oldest item, waiting for one until `timeout` has passed on the monotonic clock.
@@ -67,8 +67,8 @@ impl<T: Element> Consumer<T> {
     /// # Errors
     /// [`ChannelError::TimedOut`], and as [`Consumer::pop`].
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, ChannelError> {
-        self.end.wait(1, time::after(timeout))?;
-        self.take()
+        let slot = self.end.wait_one(time::after(timeout))?;
+        self.take(slot)
     }
 
     /// Takes the oldest item, waiting for one until `deadline`.
@@ -76,8 +76,8 @@ impl<T: Element> Consumer<T> {
     /// # Errors
     /// [`ChannelError::TimedOut`], and as [`Consumer::pop`].
     pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, ChannelError> {
-        self.end.wait(1, time::at(deadline))?;
-        self.take()
+        let slot = self.end.wait_one(time::at(deadline))?;
+        self.take(slot)
     }
 
     /// Takes as many items as there are and `values` has room for, and says how many. Waits for one.
@@ -122,13 +122,13 @@ impl<T: Element> Consumer<T> {
 
     #[inline(always)]
     fn slot(&self, slot: u64) -> *const T {
-        // SAFETY: cursors keep `slot` below the capacity, for which `Parts::find` checked the range.
+        // SAFETY: cursors give slots below the capacity, for which `Parts::find` checked the range.
         unsafe { self.end.slots().cast::<T>().add(slot as usize) }
     }
 
-    /// Copies, checks and releases the oldest item; there is one.
+    /// Copies, checks and releases the oldest item, which is in this slot.
     #[inline(always)]
-    fn take(&mut self) -> Result<T, ChannelError> {
+    fn take(&mut self, slot: u64) -> Result<T, ChannelError> {
         let ring = self.end.ring();
         let express = if size_of::<T>() <= EXPRESS_WORDS * size_of::<u64>() {
             self.end.cursor.express(ring)
@@ -141,10 +141,9 @@ impl<T: Element> Consumer<T> {
                 bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])
             }
             None => {
-                let slot = self.slot(self.end.cursor.slot());
                 // SAFETY: the slot is published: the consumer's alone, and aligned. `Bits` has the
                 // layout of `T`, and any bytes are a value of it.
-                unsafe { slot.cast::<T::Bits>().read() }
+                unsafe { self.slot(slot).cast::<T::Bits>().read() }
             }
         };
         self.end.cursor.release(ring, 1);
@@ -156,14 +155,17 @@ impl<T: Element> Consumer<T> {
         Ok(unsafe { core::mem::transmute_copy::<T::Bits, T>(&bits) })
     }
 
-    fn take_slice(&mut self, values: &mut [T], available: u64) -> Result<usize, ChannelError> {
-        let count = values.len().min(available as usize);
-        let first = self.end.cursor.slot();
+    fn take_slice(&mut self, values: &mut [T], available: Span) -> Result<usize, ChannelError> {
+        let count = values.len().min(available.count as usize);
+        let first = available.slot;
         let before_wrap = count.min(self.capacity() - first as usize);
         let valid = values[0];
         let bits = values.as_mut_ptr().cast::<T::Bits>();
         for (slot, to, length) in [(first, 0, before_wrap), (0, before_wrap, count - before_wrap)] {
             let from = self.slot(slot).cast::<T::Bits>();
+            if length == 0 {
+                continue;
+            }
             // SAFETY: `to` is within `values`.
             let to = unsafe { bits.add(to) };
             // SAFETY: the slots from `slot` on are published and in a row, `to` has room for them,
@@ -288,15 +290,14 @@ impl<T: Element + AnyBitPattern> Consumer<T> {
     pub(super) fn release(&mut self, count: usize) {
         let Ok(known) = self.end.ready(1) else { return };
         let ring = self.end.ring();
-        self.end.cursor.release(ring, known.min(count as u64));
+        self.end.cursor.release(ring, known.count.min(count as u64));
         ReadCursor::notify(ring, self.end.is_registered());
     }
 
     #[inline(always)]
-    fn loan(&mut self, wanted: usize, available: u64) -> Loan<'_, T> {
-        let slot = self.end.cursor.slot();
+    fn loan(&mut self, wanted: usize, Span { slot, count }: Span) -> Loan<'_, T> {
         let in_a_row = self.capacity() - slot as usize;
-        let count = wanted.min(available as usize).min(in_a_row);
+        let count = wanted.min(count as usize).min(in_a_row);
         Loan { first: self.slot(slot), count, consumer: self, not_send: PhantomData }
     }
 }

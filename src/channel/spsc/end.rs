@@ -5,7 +5,7 @@
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure};
 use crate::member::{Doubt, Stamp, Watch};
-use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, WriteCursor};
+use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
@@ -25,14 +25,10 @@ pub(super) trait Side: Copy {
     const FALLS_BACK: bool;
 
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
-    /// How many slots are known to be this side's.
-    fn known(&self, ring: Ring<'_>) -> u64;
-    /// How many slots are this side's, looking at the peer's position in any case.
-    fn look_again(&mut self, ring: Ring<'_>) -> Result<u64, Contradiction> {
-        self.count(ring, u64::MAX)
-    }
-    /// How many slots are this side's; looks further only where fewer than `wanted` are known.
-    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction>;
+    /// The first slot that is this side's, if one is known.
+    fn one(&self, ring: Ring<'_>) -> Option<u64>;
+    /// The slots that are this side's; looks further only where fewer than `wanted` are known.
+    fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction>;
     fn role(control: &Control) -> &Role;
     fn peer_role(control: &Control) -> &Role;
     /// Where this side sleeps.
@@ -50,11 +46,11 @@ impl Side for WriteCursor {
         WriteCursor::at(ring)
     }
     #[inline(always)]
-    fn known(&self, ring: Ring<'_>) -> u64 {
-        self.known_free(ring)
+    fn one(&self, ring: Ring<'_>) -> Option<u64> {
+        WriteCursor::one(self, ring)
     }
     #[inline(always)]
-    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
+    fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
         self.free(ring, wanted)
     }
     fn role(control: &Control) -> &Role {
@@ -80,11 +76,11 @@ impl Side for ReadCursor {
         ReadCursor::at(ring)
     }
     #[inline(always)]
-    fn known(&self, _: Ring<'_>) -> u64 {
-        self.known_available()
+    fn one(&self, _: Ring<'_>) -> Option<u64> {
+        ReadCursor::one(self)
     }
     #[inline(always)]
-    fn count(&mut self, ring: Ring<'_>, wanted: u64) -> Result<u64, Contradiction> {
+    fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
         self.available(ring, wanted)
     }
     fn role(control: &Control) -> &Role {
@@ -181,45 +177,75 @@ impl<S: Side> End<S> {
         self.abandoned = true;
     }
 
+    /// The first slot that is this side's, if one is known. What is asked first, for it is all that
+    /// most operations need.
+    #[inline(always)]
+    fn known_one(&self) -> Option<u64> {
+        // Relaxed: the page is this process's own.
+        if self.epoch_word.load(Ordering::Relaxed) != self.epoch {
+            return None;
+        }
+        self.cursor.one(self.ring())
+    }
+
+    /// The first slot that is this side's, without waiting for it.
+    #[inline(always)]
+    pub(super) fn ready_one(&mut self) -> Result<u64, ChannelError> {
+        match self.known_one() {
+            Some(slot) => Ok(slot),
+            None => Ok(self.ready(1)?.slot),
+        }
+    }
+
+    /// The first slot that is this side's, waiting for it.
+    #[inline(always)]
+    pub(super) fn wait_one(&mut self, deadline: u64) -> Result<u64, ChannelError> {
+        match self.known_one() {
+            Some(slot) => Ok(slot),
+            None => Ok(self.wait_slow(deadline)?.slot),
+        }
+    }
+
     /// The slots that are this side's, at least one, without waiting. Looks further only where fewer
     /// than `wanted` are known.
-    #[inline(always)]
-    pub(super) fn ready(&mut self, wanted: u64) -> Result<u64, ChannelError> {
+    #[inline]
+    pub(super) fn ready(&mut self, wanted: u64) -> Result<Span, ChannelError> {
         self.check_epoch()?;
-        match self.cursor.count(self.ring(), wanted) {
-            Ok(0) => Err(self.nothing()),
-            Ok(count) => Ok(count),
+        match self.cursor.span(self.ring(), wanted) {
+            Ok(Span { count: 0, .. }) => Err(self.nothing()),
+            Ok(span) => Ok(span),
             Err(Contradiction) => Err(contradiction()),
         }
     }
 
     /// The same, waiting until there is one.
     #[inline(always)]
-    pub(super) fn wait(&mut self, wanted: u64, deadline: u64) -> Result<u64, ChannelError> {
-        self.check_epoch()?;
-        match self.cursor.known(self.ring()) {
-            0 => self.wait_slow(deadline),
-            known if known >= wanted => Ok(known),
-            _ => self.cursor.count(self.ring(), wanted).map_err(|Contradiction| contradiction()),
+    pub(super) fn wait(&mut self, wanted: u64, deadline: u64) -> Result<Span, ChannelError> {
+        if self.known_one().is_none() {
+            self.wait_slow(deadline)?;
         }
+        self.cursor.span(self.ring(), wanted).map_err(|Contradiction| contradiction())
     }
 
     #[cold]
     #[inline(never)]
-    fn wait_slow(&mut self, deadline: u64) -> Result<u64, ChannelError> {
+    fn wait_slow(&mut self, deadline: u64) -> Result<Span, ChannelError> {
+        self.check_epoch()?;
         let ring = self.ring();
         let strategy = self.strategy;
-        let count = |cursor: &mut S| cursor.count(ring, 1).map_err(|Contradiction| contradiction());
-        let mut found = count(&mut self.cursor)?;
+        let look = |cursor: &mut S, wanted| {
+            cursor.span(ring, wanted).map_err(|Contradiction| contradiction())
+        };
+        let mut found = look(&mut self.cursor, 1)?;
         if S::FALLS_BACK
-            && found < ring.capacity / 4
+            && found.count < ring.capacity / 4
             && strategy != WaitStrategy::Park
             && self.slip.look_away()
         {
-            found = self.cursor.look_again(ring).map_err(|Contradiction| contradiction())?;
-            self.slip.learn(found, ring.capacity);
+            found = look(&mut self.cursor, u64::MAX)?;
+            ring.set_streaming(self.slip.learn(found.count, ring.capacity));
         }
-        if found > 0 {
+        if found.count > 0 {
             return Ok(found);
         }
         let attachment = &self.attachment;
@@ -253,8 +279,7 @@ impl<S: Side> End<S> {
     }
 
     /// Whether this end is this process's; a forked child that was handed it makes it its own.
-    #[inline(always)]
-    pub(super) fn check_epoch(&mut self) -> Result<(), ChannelError> {
+    fn check_epoch(&mut self) -> Result<(), ChannelError> {
         // Relaxed: the page is this process's own.
         if self.epoch_word.load(Ordering::Relaxed) == self.epoch {
             return Ok(());
@@ -319,13 +344,13 @@ struct Waiting<'a, 'e, S> {
 }
 
 impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
-    type Output = Result<u64, ChannelError>;
+    type Output = Result<Span, ChannelError>;
 
     #[inline(always)]
     fn poll(&mut self) -> Option<Self::Output> {
-        match self.cursor.count(self.ring, 1) {
-            Ok(0) => None,
-            Ok(count) => Some(Ok(count)),
+        match self.cursor.span(self.ring, 1) {
+            Ok(Span { count: 0, .. }) => None,
+            Ok(span) => Some(Ok(span)),
             Err(Contradiction) => Some(Err(contradiction())),
         }
     }

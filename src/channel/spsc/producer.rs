@@ -5,7 +5,7 @@
 use super::Element;
 use super::end::{End, FOREVER};
 use crate::channel::{ChannelError, Partial, Rejected};
-use crate::raw::ring::{EXPRESS_WORDS, WriteCursor};
+use crate::raw::ring::{EXPRESS_WORDS, Span, WriteCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
 use bytemuck::AnyBitPattern;
@@ -47,11 +47,11 @@ impl<T: Element> Producer<T> {
     /// # Blocking
     /// While the ring is full, as the [`WaitStrategy`] says. Ends at once when the consumer dies; a
     /// consumer that has not come yet is waited for.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, value: T) -> Result<(), Rejected<T>> {
-        match self.end.wait(1, FOREVER) {
-            Ok(_) => {
-                self.put(value);
+        match self.end.wait_one(FOREVER) {
+            Ok(slot) => {
+                self.put(slot, value);
                 Ok(())
             }
             Err(reason) => Err(Rejected { value, reason }),
@@ -62,11 +62,11 @@ impl<T: Element> Producer<T> {
     ///
     /// # Errors
     /// [`ChannelError::Full`], and as [`Producer::push`].
-    #[inline]
+    #[inline(always)]
     pub fn try_push(&mut self, value: T) -> Result<(), Rejected<T>> {
-        match self.end.ready(1) {
-            Ok(_) => {
-                self.put(value);
+        match self.end.ready_one() {
+            Ok(slot) => {
+                self.put(slot, value);
                 Ok(())
             }
             Err(reason) => Err(Rejected { value, reason }),
@@ -90,9 +90,9 @@ impl<T: Element> Producer<T> {
     }
 
     fn push_until(&mut self, value: T, deadline: u64) -> Result<(), Rejected<T>> {
-        match self.end.wait(1, deadline) {
-            Ok(_) => {
-                self.put(value);
+        match self.end.wait_one(deadline) {
+            Ok(slot) => {
+                self.put(slot, value);
                 Ok(())
             }
             Err(reason) => Err(Rejected { value, reason }),
@@ -144,38 +144,39 @@ impl<T: Element> Producer<T> {
 
     #[inline(always)]
     fn slot(&self, slot: u64) -> *mut T {
-        // SAFETY: cursors keep `slot` below the capacity, for which `Parts::find` checked the range.
+        // SAFETY: cursors give slots below the capacity, for which `Parts::find` checked the range.
         unsafe { self.end.slots().cast::<T>().add(slot as usize) }
     }
 
-    /// Writes and publishes one value; a slot is free.
+    /// Writes and publishes one value in the first free slot.
     #[inline(always)]
-    fn put(&mut self, value: T) {
-        let slot = self.slot(self.end.cursor.slot());
+    fn put(&mut self, slot: u64, value: T) {
         // SAFETY: the slot is free: the producer's alone, and aligned for `T`.
-        unsafe { slot.write(value) };
+        unsafe { self.slot(slot).write(value) };
         let ring = self.end.ring();
-        if is_small::<T>() {
+        if is_small::<T>() && !ring.is_streaming() {
             let mut copy = [0u64; EXPRESS_WORDS];
             let bytes = bytemuck::bytes_of_mut(&mut copy);
             bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-            self.end.cursor.publish_express(ring, copy);
+            self.end.cursor.publish_express(ring, slot, copy);
         } else {
-            self.end.cursor.publish(ring, 1);
+            self.end.cursor.publish(ring, slot, 1);
         }
         WriteCursor::notify(ring, self.end.is_registered());
     }
 
-    fn put_slice(&mut self, values: &[T], free: u64) -> usize {
-        let count = values.len().min(free as usize);
-        let first = self.end.cursor.slot();
+    fn put_slice(&mut self, values: &[T], free: Span) -> usize {
+        let count = values.len().min(free.count as usize);
+        let first = free.slot;
         let before_wrap = count.min(self.capacity() - first as usize);
         for (slot, part) in [(first, &values[..before_wrap]), (0, &values[before_wrap..count])] {
-            // SAFETY: the slots from `slot` on for the length of `part` are free and in a row.
-            unsafe { self.slot(slot).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            if !part.is_empty() {
+                // SAFETY: the slots from `slot` on for the length of `part` are free and in a row.
+                unsafe { self.slot(slot).copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            }
         }
         let ring = self.end.ring();
-        self.end.cursor.publish(ring, count as u64);
+        self.end.cursor.publish(ring, first, count as u64);
         WriteCursor::notify(ring, self.end.is_registered());
         count
     }
@@ -283,11 +284,10 @@ impl<T: Element + AnyBitPattern> Producer<T> {
     }
 
     #[inline(always)]
-    fn grant(&mut self, wanted: usize, free: u64) -> Grant<'_, T> {
-        let slot = self.end.cursor.slot();
+    fn grant(&mut self, wanted: usize, Span { slot, count }: Span) -> Grant<'_, T> {
         let in_a_row = self.capacity() - slot as usize;
-        let count = wanted.min(free as usize).min(in_a_row);
-        Grant { first: self.slot(slot), count, producer: self, not_send: PhantomData }
+        let count = wanted.min(count as usize).min(in_a_row);
+        Grant { first: self.slot(slot), slot, count, producer: self, not_send: PhantomData }
     }
 }
 
@@ -297,6 +297,7 @@ impl<T: Element + AnyBitPattern> Producer<T> {
 pub struct Grant<'a, T: Element> {
     producer: &'a mut Producer<T>,
     first: *mut T,
+    slot: u64,
     count: usize,
     not_send: PhantomData<*mut T>,
 }
@@ -311,7 +312,7 @@ impl<T: Element> Grant<'_, T> {
         assert!(count <= self.count, "{count} slots committed of {} granted", self.count);
         let end = &mut self.producer.end;
         let ring = end.ring();
-        end.cursor.publish(ring, count as u64);
+        end.cursor.publish(ring, self.slot, count as u64);
         WriteCursor::notify(ring, end.is_registered());
     }
 }
