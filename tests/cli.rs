@@ -527,6 +527,23 @@ fn what_is_not_ours_is_refused_and_left_alone() {
 }
 
 #[test]
+fn what_is_damaged_or_of_another_version_is_refused_and_can_be_removed() {
+    let place = Place::new();
+    for damage in ["version", "length"] {
+        place.run(&["send", "x"]).ends_with(0, &[]);
+        let mut bytes = place.file("x");
+        match damage {
+            "version" => bytes[8] ^= 0xff,
+            _ => bytes.truncate(100),
+        }
+        fs::write(place.0.join("x"), bytes).expect("a file");
+        place.run(&["stat", "x"]).ends_with(6, &["`x`"]);
+        place.run(&["rm", "x"]).ends_with(0, &[]);
+        assert!(!place.has("x"));
+    }
+}
+
+#[test]
 fn what_is_missing_or_misnamed_has_a_code_of_its_own() {
     let place = Place::new();
     for verb in ["stat", "rm"] {

@@ -115,10 +115,20 @@ impl Segment {
         open_or_create(|| Segment::open(name), || Segment::create(name, bytes))
     }
 
-    /// Takes a name away, from whatever segment has it. Who has it open keeps it.
+    /// Takes a name away, from whatever segment has it, also one that is damaged or of another
+    /// version. Who has it open keeps it.
+    ///
+    /// A file that is not a segment is left as it is. What is removed was seen to be a segment, as
+    /// long as nobody removes names in that directory by other means and puts files of other kinds
+    /// in their place at that very moment: the kernel removes names and not files.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`]; [`Error::Os`] where this
+    /// user may not open or remove the file.
+    ///
+    /// # Blocking
+    /// While others attach or remove the same segment, which takes microseconds. One that is stopped
+    /// in the middle of that is waited for for one second.
     pub fn unlink(name: &str) -> Result<()> {
         Name::new(name)?.unlink()
     }

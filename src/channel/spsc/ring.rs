@@ -170,10 +170,11 @@ impl<T: Element> Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// Takes a name away. Who has the ring open keeps it.
+    /// Takes a name away, as [`Segment::unlink`] does: from whatever segment has it, and from no
+    /// other file. Who has the ring open keeps it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`], [`Error::Os`].
     pub fn unlink(name: &str) -> Result<()> {
         Segment::unlink(name)
     }
