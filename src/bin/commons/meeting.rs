@@ -28,7 +28,7 @@ pub(crate) fn sender(name: &str, capacity: usize) -> Result<(Ring<u8>, Producer<
             && is_alive(&holder_now)
             && holder(report, CONSUMER) != holder_now
         {
-            // Not left to the claim, which waits for one that is dying and then follows it.
+            // Not left to the claim, which waits for one that dies meanwhile and then follows it.
             let (name, pid) = (name.to_owned(), pid.unwrap_or(0));
             return Err(Error::RoleTaken { name, role: PRODUCER, pid }.into());
         }
@@ -166,7 +166,7 @@ pub(crate) fn removed(name: &str, other: &str) -> Failure {
     Failure::new(Code::Missing, message)
 }
 
-/// Whether an end is a living process's, or that of one that the kernel is still taking down.
+/// Whether an end is a living process's.
 pub(crate) fn is_alive(holder: &Holder) -> bool {
     matches!(holder, Holder::Process { state, .. } if *state != State::Dead)
 }
