@@ -52,7 +52,7 @@ mod sys;
 mod wait;
 
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Rejected, spsc};
+pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]

@@ -353,18 +353,23 @@ fn a_sender_that_keeps_waits_for_a_new_receiver() {
 
 #[test]
 fn a_sender_with_nothing_to_send_notices_that_its_receiver_died() {
-    let place = Place::new();
-    let mut receiver = place.receive_into("out", &["recv", "x"]);
-    let mut sender = place.start(&["send", "x"]);
-    let input = sender.feed(b"word").join();
-    until(|| place.length("out") == 4);
-    place.until_stat("x", &["\"fill\":0"]);
-    receiver.kill();
-    let name = format!("process {}", receiver.pid());
-    until(|| sender.has_ended());
-    sender.finish().ends_with(3, &["receiver of `x`", &name, "died"]);
-    drop(input);
-    assert!(!place.has("x"), "a name stayed with nothing under it");
+    for has_name in [true, false] {
+        let place = Place::new();
+        let mut receiver = place.receive_into("out", &["recv", "x"]);
+        let mut sender = place.start(&["send", "x"]);
+        let input = sender.feed(b"word").join();
+        until(|| place.length("out") == 4);
+        place.until_stat("x", &["\"fill\":0"]);
+        if !has_name {
+            place.run(&["rm", "x"]).ends_with(0, &[]);
+        }
+        receiver.kill();
+        let name = format!("process {}", receiver.pid());
+        until(|| sender.has_ended());
+        sender.finish().ends_with(3, &["receiver of `x`", &name, "died"]);
+        drop(input);
+        assert!(!place.has("x"), "a name stayed with nothing under it");
+    }
 }
 
 #[test]

@@ -8,11 +8,13 @@ mod common;
 
 use bytemuck::{CheckedBitPattern, NoUninit, Pod, Zeroable};
 use common::{
-    Child, Gate, Random, child, die_after, in_child, name, raw_fork, thread_id, wait_until_asleep,
-    watchdog, watchdog_of,
+    Child, Gate, Random, child, die_after, in_child, name, pause_for_ever, raw_fork, thread_id,
+    wait_until_asleep, watchdog, watchdog_of,
 };
 use commons::spsc::{Consumer, Element, Producer, Ring, duplex, ring};
-use commons::{ChannelError, Departure, Error, JoinError, Partial, Process, Segment, WaitStrategy};
+use commons::{
+    ChannelError, Departure, Error, JoinError, Partial, Peer, Process, Segment, WaitStrategy,
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -876,6 +878,61 @@ fn an_end_that_is_taken_names_its_process() {
     assert!(refused.contains(&format!("process {own}")), "{refused}");
     ring.consumer().unwrap();
     drop(producer);
+}
+
+#[test]
+fn each_end_can_ask_how_the_other_is_with_space_and_items_left() {
+    let _watchdog = watchdog();
+    let segment = Segment::anonymous(1 << 16).unwrap();
+    let ring = Ring::<u64>::new_in(&segment, "asked", 8).unwrap();
+    let me = Peer::Here { pid: Some(std::process::id()) };
+
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.peer(), Ok(Peer::Nobody));
+    producer.push_all(&[1, 2]).unwrap();
+    let consumer = ring.consumer().unwrap();
+    assert_eq!((producer.peer(), consumer.peer()), (Ok(me), Ok(me)));
+    drop(consumer);
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Closed)));
+    ring.consumer().unwrap().abandon();
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Abandoned)));
+    let consumer = ring.consumer().unwrap();
+    assert_eq!(producer.peer(), Ok(me));
+    producer.abandon();
+    assert_eq!((consumer.peer(), consumer.len()), (Ok(Peer::Gone(Departure::Abandoned)), 2));
+    drop(ring.producer().unwrap());
+    assert_eq!(consumer.peer(), Ok(Peer::Gone(Departure::Closed)));
+
+    // An end that was handed over is the child's at once.
+    let mut producer = ring.producer().unwrap();
+    let child: Child<()> = common::child(move || {
+        producer.push(3).unwrap();
+        pause_for_ever()
+    });
+    let pid = Some(child.id());
+    while consumer.len() < 3 {
+        std::thread::yield_now();
+    }
+    assert_eq!(consumer.peer(), Ok(Peer::Here { pid }));
+    child.stop();
+    assert_eq!(consumer.peer(), Ok(Peer::Here { pid }));
+    child.kill();
+    assert_eq!(consumer.peer(), Ok(Peer::Gone(Departure::Died { pid })));
+    assert_eq!(consumer.len(), 3);
+
+    let (producer, consumer) = commons::spsc::ring::<u64>(8).unwrap();
+    let child: Child<()> = common::child(move || {
+        let _consumer = consumer;
+        pause_for_ever()
+    });
+    let pid = Some(child.id());
+    // Until it says its id, a child may be handed an end already.
+    while producer.peer() == Ok(Peer::Here { pid: None }) {
+        std::thread::yield_now();
+    }
+    assert_eq!(producer.peer(), Ok(Peer::Here { pid }));
+    child.kill();
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Died { pid })));
 }
 
 #[test]

@@ -30,6 +30,32 @@ impl fmt::Display for Departure {
     }
 }
 
+/// How the other end of a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Nobody has had it yet.
+    Nobody,
+    /// A process has it that lives, though it may be stopped.
+    Here {
+        /// The process id, in its own pid namespace, where it is known.
+        pid: Option<u32>,
+    },
+    /// Its last holder went, and nobody has followed.
+    Gone(Departure),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Nobody => write!(f, "nobody has come yet"),
+            Peer::Here { pid: Some(pid) } => write!(f, "process {pid} has it"),
+            Peer::Here { pid: None } => write!(f, "a process has it"),
+            Peer::Gone(departure) => departure.fmt(f),
+        }
+    }
+}
+
 /// Why an operation on a channel did not happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -152,9 +152,14 @@ pub(crate) fn look(name: &str, role: &str) -> Result<Option<Holder>> {
     Ok(report(name)?.map(|report| holder(&report, role)))
 }
 
+/// Whether the name does not lead to the ring any more in which this process has the end `mine`.
+pub(crate) fn is_removed(name: &str, mine: &str) -> bool {
+    matches!(leads_here(name, &[mine]), Ok(false))
+}
+
 /// Who has the other end of the ring in which this process has the end `mine`; `None`: the name does
 /// not lead there any more.
-pub(crate) fn look_across(name: &str, mine: &str) -> Result<Option<Holder>> {
+fn look_across(name: &str, mine: &str) -> Result<Option<Holder>> {
     let other = if mine == PRODUCER { CONSUMER } else { PRODUCER };
     let report = report(name)?.filter(|report| has(report, mine, std::process::id()));
     Ok(report.map(|report| holder(&report, other)))

@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::ChannelError;
+use crate::channel::{ChannelError, Peer};
 use crate::raw::ring::{EXPRESS_WORDS, ReadCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -208,6 +208,33 @@ impl<T> Consumer<T> {
     /// Whether the producer has no space. Stale by the time the caller looks at it.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
+    }
+
+    /// How the producer is, whether or not there is an item. Stale by the time the caller looks at it, unless
+    /// it is [`Peer::Gone`] and no successor can come.
+    ///
+    /// A slow look: some system calls and files of `/proc`, microseconds. For those who would
+    /// otherwise not notice for long that nobody is there; a blocking operation needs no such look.
+    ///
+    /// # Errors
+    /// [`ChannelError::Corrupted`] where the ring contradicts itself, or the operating system does
+    /// not tell who is alive.
+    ///
+    /// # Blocking
+    /// Never.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{Departure, Peer};
+    ///
+    /// let (producer, consumer) = commons::spsc::ring::<u8>(8)?;
+    /// assert!(matches!(consumer.peer()?, Peer::Here { .. }));
+    /// drop(producer);
+    /// assert_eq!(consumer.peer()?, Peer::Gone(Departure::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peer(&self) -> Result<Peer, ChannelError> {
+        Ok(self.end.peer()?)
     }
 
     /// How blocking operations of this end wait.

@@ -3,12 +3,12 @@
 #![allow(unsafe_code, reason = "refers to a ring in shared memory")]
 
 use super::parts::Parts;
-use crate::channel::{ChannelError, Departure};
+use crate::channel::{ChannelError, Departure, Peer};
 use crate::member::{Doubt, Stamp, Watch};
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, WriteCursor};
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
-use crate::segment::{Attachment, child_stamp};
+use crate::segment::{Attachment, Core, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{barrier, futex};
 use crate::sys::{fork, membarrier, time};
@@ -252,6 +252,31 @@ impl<S: Side> End<S> {
         }
     }
 
+    /// How the other end is, by a look at it that no operation takes without need.
+    #[cold]
+    pub(super) fn peer(&self) -> Result<Peer> {
+        let role = S::peer_role(self.ring().control);
+        let core = self.attachment.core();
+        loop {
+            let (holder, seen) = role.read();
+            let stamp = match holder {
+                Holder::Vacant => return Ok(Peer::Nobody),
+                Holder::Closed => return Ok(Peer::Gone(Departure::Closed)),
+                Holder::Abandoned => return Ok(Peer::Gone(Departure::Abandoned)),
+                Holder::Held(stamp) => somebody(core, stamp)?,
+            };
+            let table = core.table()?;
+            let pid = table.pid(stamp);
+            if !table.runs_no_more(stamp)? {
+                return Ok(Peer::Here { pid });
+            }
+            // Unless it left before it ended, or somebody has followed it.
+            if role.read().1 == seen {
+                return Ok(Peer::Gone(Departure::Died { pid }));
+            }
+        }
+    }
+
     /// Whether this end is this process's; a forked child that was handed it makes it its own.
     #[inline(always)]
     pub(super) fn check_epoch(&mut self) -> Result<(), ChannelError> {
@@ -310,6 +335,11 @@ fn contradiction() -> ChannelError {
     ChannelError::Corrupted("the positions of a ring are more than a capacity apart")
 }
 
+/// The holder that a role names.
+fn somebody(core: &Core, stamp: u64) -> Result<Stamp> {
+    Stamp::unpack(stamp).ok_or_else(|| core.mapping().corrupted("a role is held by nobody"))
+}
+
 /// A wait for the first slot.
 struct Waiting<'a, 'e, S> {
     cursor: &'e mut S,
@@ -342,25 +372,30 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
 impl<'a, S: Side> Waiting<'a, '_, S> {
     /// How to watch the peer, or how it went.
     fn look_at_peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
-        let (holder, _) = S::peer_role(self.ring.control).read();
-        let stamp = match holder {
-            Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
-            Holder::Closed => return Ok(Err(Departure::Closed)),
-            Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
-            Holder::Held(stamp) => stamp,
-        };
-        let core = self.attachment.core();
-        // The thread that carried this process's beacon may have ended: the peer watches it, too.
-        core.membership()?;
-        let damaged = || core.mapping().corrupted("a role is held by nobody");
-        let stamp = Stamp::unpack(stamp).ok_or_else(damaged)?;
-        let table = core.table()?;
-        if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
-            return Ok(Ok(watch));
+        let role = S::peer_role(self.ring.control);
+        loop {
+            let (holder, seen) = role.read();
+            let stamp = match holder {
+                Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
+                Holder::Closed => return Ok(Err(Departure::Closed)),
+                Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
+                Holder::Held(stamp) => stamp,
+            };
+            let core = self.attachment.core();
+            // The thread that carried this process's beacon may have ended: the peer watches it, too.
+            core.membership()?;
+            let stamp = somebody(core, stamp)?;
+            let table = core.table()?;
+            let pid = table.pid(stamp);
+            if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
+                return Ok(Ok(watch));
+            }
+            table.pass_on(stamp);
+            // Unless it left before it ended, or somebody has followed it.
+            if role.read().1 == seen {
+                return Ok(Err(Departure::Died { pid }));
+            }
         }
-        let pid = table.pid(stamp);
-        table.pass_on(stamp);
-        Ok(Err(Departure::Died { pid }))
     }
 }
 

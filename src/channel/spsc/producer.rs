@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::{ChannelError, Partial, Rejected};
+use crate::channel::{ChannelError, Partial, Peer, Rejected};
 use crate::raw::ring::{EXPRESS_WORDS, WriteCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -200,6 +200,33 @@ impl<T> Producer<T> {
     /// Whether there is no space. Stale by the time the caller looks at it.
     pub fn is_full(&self) -> bool {
         self.len() == self.capacity()
+    }
+
+    /// How the consumer is, whether or not there is space. Stale by the time the caller looks at it, unless
+    /// it is [`Peer::Gone`] and no successor can come.
+    ///
+    /// A slow look: some system calls and files of `/proc`, microseconds. For those who would
+    /// otherwise not notice for long that nobody is there; a blocking operation needs no such look.
+    ///
+    /// # Errors
+    /// [`ChannelError::Corrupted`] where the ring contradicts itself, or the operating system does
+    /// not tell who is alive.
+    ///
+    /// # Blocking
+    /// Never.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{Departure, Peer};
+    ///
+    /// let (producer, consumer) = commons::spsc::ring::<u8>(8)?;
+    /// assert!(matches!(producer.peer()?, Peer::Here { .. }));
+    /// drop(consumer);
+    /// assert_eq!(producer.peer()?, Peer::Gone(Departure::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peer(&self) -> Result<Peer, ChannelError> {
+        Ok(self.end.peer()?)
     }
 
     /// How blocking operations of this end wait.
