@@ -959,6 +959,47 @@ fn a_successor_goes_on_where_the_last_holder_left() {
     }
 }
 
+#[test]
+fn a_successor_is_told_how_the_last_holder_went() {
+    fn check<E: Send + 'static>(
+        take: impl Fn(&Ring<u64>) -> E + Copy + Send + 'static,
+        predecessor: fn(&E) -> Option<Departure>,
+        abandon: fn(E),
+    ) {
+        let name = name("told");
+        let ring = Ring::<u64>::create(&name, 8).unwrap();
+        let first = take(&ring);
+        assert_eq!(predecessor(&first), None);
+        drop(first);
+        let second = take(&ring);
+        assert_eq!(predecessor(&second), Some(Departure::Closed));
+        abandon(second);
+        let found = name.to_string();
+        let third: Child<()> = child(move || {
+            let third = take(&Ring::open(&found).unwrap());
+            // Handed on, it says the same.
+            common::in_child(move || {
+                predecessor(&third).map(|d| assert_eq!(d, Departure::Abandoned))
+            })
+            .expect("there was one");
+            let third = take(&Ring::open(&found).unwrap());
+            assert_eq!(predecessor(&third), Some(Departure::Closed));
+            std::process::abort();
+        });
+        let pid = Some(third.id());
+        assert!(matches!(third.join(), Err(JoinError::Signaled { .. })));
+        let fourth = take(&ring);
+        assert_eq!(predecessor(&fourth), Some(Departure::Died { pid }));
+        drop(fourth);
+        assert_eq!(predecessor(&take(&ring)), Some(Departure::Closed));
+    }
+    let _watchdog = watchdog();
+    check(|ring| ring.producer().unwrap(), Producer::predecessor, Producer::abandon);
+    check(|ring| ring.consumer().unwrap(), Consumer::predecessor, Consumer::abandon);
+    let (producer, consumer) = commons::spsc::ring::<u64>(4).unwrap();
+    assert_eq!((producer.predecessor(), consumer.predecessor()), (None, None));
+}
+
 /// The first item of the successor `pid`: until it takes the role, its predecessor is there, dead.
 fn first_after_a_death<T: Element>(
     consumer: &mut Consumer<T>,

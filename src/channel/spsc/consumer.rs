@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::{ChannelError, Peer};
+use crate::channel::{ChannelError, Departure, Peer};
 use crate::raw::ring::{EXPRESS_WORDS, ReadCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -210,6 +210,15 @@ impl<T> Consumer<T> {
         self.len() == self.capacity()
     }
 
+    /// How the last holder of this end had gone when it was taken; `None`: there was none. A child
+    /// that the end was handed to is told the same.
+    ///
+    /// After [`Departure::Died`] and [`Departure::Abandoned`] it was not finished: it may have acted on
+    /// items that it had not released, and that come again.
+    pub fn predecessor(&self) -> Option<Departure> {
+        self.end.predecessor()
+    }
+
     /// How the producer is, whether or not there is an item. Stale by the time the caller looks at it, unless
     /// it is [`Peer::Gone`] and no successor can come.
     ///
@@ -248,7 +257,7 @@ impl<T> Consumer<T> {
     }
 
     /// Leaves although there is more to receive: the producer sees
-    /// [`Departure::Abandoned`](crate::Departure).
+    /// [`Departure::Abandoned`].
     pub fn abandon(mut self) {
         self.end.abandon();
     }

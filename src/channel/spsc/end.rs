@@ -115,6 +115,8 @@ pub(super) struct End<S: Side> {
     slip: Slip,
     /// Leave without finishing.
     abandoned: bool,
+    /// How the last holder went, before this one took the role.
+    predecessor: Option<Departure>,
     attachment: Attachment,
 }
 
@@ -131,7 +133,7 @@ impl<S: Side> End<S> {
         let me = core.membership()?;
         // SAFETY: `attachment` lives to the end of this function or in the end itself.
         let ring = unsafe { parts.ring() };
-        claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
+        let predecessor = claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
         let cursor = S::at(ring).map_err(|Contradiction| {
             S::role(ring.control).leave(me.stamp().pack(), false);
             core.mapping().corrupted("the positions of a ring are more than a capacity apart")
@@ -149,6 +151,7 @@ impl<S: Side> End<S> {
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
             abandoned: false,
+            predecessor,
             attachment,
         })
     }
@@ -250,6 +253,10 @@ impl<S: Side> End<S> {
             Ok(Ok(_)) | Err(_) => S::NOTHING,
             Ok(Err(error)) => error,
         }
+    }
+
+    pub(super) fn predecessor(&self) -> Option<Departure> {
+        self.predecessor
     }
 
     /// How the other end is, by a look at it that no operation takes without need.
@@ -399,29 +406,44 @@ impl<'a, S: Side> Waiting<'a, '_, S> {
     }
 }
 
-/// Takes a role that nobody alive has.
-fn claim_role(attachment: &Attachment, role: &Role, me: Stamp, name: &'static str) -> Result<()> {
+/// Takes a role that nobody alive has, and says how its last holder went.
+fn claim_role(
+    attachment: &Attachment,
+    role: &Role,
+    me: Stamp,
+    name: &'static str,
+) -> Result<Option<Departure>> {
     let core = attachment.core();
     let table = core.table()?;
     let mut pause = 50_000;
     loop {
         let (holder, seen) = role.read();
-        if let Holder::Held(stamp) = holder
-            && let Some(stamp) = Stamp::unpack(stamp)
-            && (stamp == me || !table.is_gone(stamp)?)
-        {
-            if stamp == me || !table.runs_no_more(stamp)? {
-                let pid = table.pid(stamp).unwrap_or(0);
-                return Err(Error::RoleTaken { name: attachment.name().into(), role: name, pid });
+        let predecessor = match holder {
+            Holder::Vacant => None,
+            Holder::Closed => Some(Departure::Closed),
+            Holder::Abandoned => Some(Departure::Abandoned),
+            Holder::Held(stamp) => {
+                let stamp = Stamp::unpack(stamp);
+                let pid = stamp.and_then(|stamp| table.pid(stamp));
+                if let Some(stamp) = stamp
+                    && (stamp == me || !table.is_gone(stamp)?)
+                {
+                    if stamp == me || !table.runs_no_more(stamp)? {
+                        let (name, role) = (attachment.name().into(), name);
+                        return Err(Error::RoleTaken { name, role, pid: pid.unwrap_or(0) });
+                    }
+                    // It will never run again, but the kernel is not done with it. Nothing wakes when
+                    // it is.
+                    let never = AtomicU32::new(0);
+                    futex::wait_either((&never, 0), None, Some(time::now() + pause));
+                    pause = (2 * pause).min(5_000_000);
+                    continue;
+                }
+                Some(Departure::Died { pid })
             }
-            // It will never run again, but the kernel is not done with it. Nothing wakes when it is.
-            let never = AtomicU32::new(0);
-            futex::wait_either((&never, 0), None, Some(time::now() + pause));
-            pause = (2 * pause).min(5_000_000);
-            continue;
-        }
+        };
         if role.claim(seen, me.pack()) {
-            return Ok(());
+            return Ok(predecessor);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::{ChannelError, Partial, Peer, Rejected};
+use crate::channel::{ChannelError, Departure, Partial, Peer, Rejected};
 use crate::raw::ring::{EXPRESS_WORDS, WriteCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -202,6 +202,15 @@ impl<T> Producer<T> {
         self.len() == self.capacity()
     }
 
+    /// How the last holder of this end had gone when it was taken; `None`: there was none. A child
+    /// that the end was handed to is told the same.
+    ///
+    /// After [`Departure::Died`] and [`Departure::Abandoned`] it was not finished: of items that belong
+    /// together it may have published the first alone.
+    pub fn predecessor(&self) -> Option<Departure> {
+        self.end.predecessor()
+    }
+
     /// How the consumer is, whether or not there is space. Stale by the time the caller looks at it, unless
     /// it is [`Peer::Gone`] and no successor can come.
     ///
@@ -240,7 +249,7 @@ impl<T> Producer<T> {
     }
 
     /// Leaves without finishing: the consumer gets what was published, and then
-    /// [`Departure::Abandoned`](crate::Departure).
+    /// [`Departure::Abandoned`].
     pub fn abandon(mut self) {
         self.end.abandon();
     }
