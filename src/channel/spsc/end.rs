@@ -307,7 +307,6 @@ impl<S: Side> End<S> {
             return Err(Error::Forked);
         }
         self.attachment.settle()?;
-        self.attachment.prefault();
         self.registered = membarrier::register();
         self.epoch = epoch;
         Ok(())
