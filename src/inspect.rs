@@ -127,8 +127,8 @@ impl Report {
     }
 }
 
-/// Reports on every segment in `/dev/shm`. Files of others, and segments that cannot be read, are
-/// left out; ask for one by [`report`] to learn why.
+/// Reports on every named segment. Files of others, and segments that cannot be read, are left out;
+/// ask for one by [`report`] to learn why.
 ///
 /// # Errors
 /// [`Error::Os`] where the directory cannot be read.

@@ -8,7 +8,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Departure {
-    /// It was dropped or closed: what it had to say is said.
+    /// It was dropped: what it had to say is said.
     Closed,
     /// It was abandoned, or dropped by a panic: it had more to say.
     Abandoned,

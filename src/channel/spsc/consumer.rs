@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 /// hand it to a child; a copy that came into a process any other way answers
 /// [`ChannelError::Forked`].
 ///
-/// Dropping it tells the producer, as soon as that finds the ring full, that nobody receives.
+/// Dropping it tells the producer, as soon as that finds the ring full or asks, that nobody receives.
+/// What was published and not received stays in the ring for a successor.
 #[derive(Debug)]
 pub struct Consumer<T> {
     end: End<ReadCursor>,

@@ -106,7 +106,7 @@ impl<T: Element> Ring<T> {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object or has another
-    /// element type; [`Error::NotOurs`], [`Error::Version`], [`Error::Corrupted`].
+    /// element type; and as [`Segment::open`].
     pub fn open(name: &str) -> Result<Self> {
         Self::find(Location::Named(name))
     }
