@@ -10,7 +10,7 @@ use commons::spsc::{Consumer, Element, Producer, Ring};
 use commons::{ChannelError, Segment, inspect};
 use libfuzzer_sys::fuzz_target;
 use memmap2::{MmapOptions, MmapRaw};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -60,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
     let name = "live";
-    let _ = Segment::unlink(name);
+    let _ = fs::remove_file(path(name));
     let ring = Ring::<T>::create(name, 5).expect("room for a small ring");
     let mapping = map_again(name);
     let (mut producer, mut consumer) = (ring.producer().ok(), ring.consumer().ok());
@@ -89,14 +89,19 @@ fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
         }
     }
     drop((producer, consumer, ring, mapping));
-    Segment::unlink(name).expect("a name to take away");
+    // Not by `unlink`: it may not look like a segment any more.
+    fs::remove_file(path(name)).expect("a name to take away");
+}
+
+/// The file of a name.
+fn path(name: &str) -> PathBuf {
+    let directory = std::env::var_os("COMMONS_SHM_DIR");
+    directory.map_or_else(|| "/dev/shm".into(), PathBuf::from).join(name)
 }
 
 /// The file of a name, mapped a second time as a hostile process has it.
 fn map_again(name: &str) -> MmapRaw {
-    let directory =
-        std::env::var_os("COMMONS_SHM_DIR").map_or_else(|| "/dev/shm".into(), PathBuf::from);
-    let file = File::options().read(true).write(true).open(directory.join(name));
+    let file = File::options().read(true).write(true).open(path(name));
     MmapOptions::new().map_raw(&file.expect("a file behind the name")).expect("memory to map it")
 }
 

@@ -12,10 +12,15 @@ use crate::channel::spsc;
 use crate::member::{Participant, Stamp, Table};
 use crate::segment::{Core, Name, ObjectInfo, Place, directory, for_each_block, unlink_if};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sys::{process, task};
+use crate::sys::{process, task, time};
 use crate::{Error, Result};
 use std::fmt;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// How long [`collect`] waits for the kernel to be done with the dead, and between two looks.
+const DYING_PATIENCE: Duration = Duration::from_secs(1);
+const DYING_PAUSE: Duration = Duration::from_millis(1);
 
 /// A named segment, as it was at one moment.
 #[derive(Clone, Debug)]
@@ -96,7 +101,7 @@ pub enum State {
     Alive,
     /// It lives and is stopped by a signal or a debugger.
     Stopped,
-    /// It is gone.
+    /// It runs no more, as waiters are told; the kernel may still be freeing its memory.
     Dead,
 }
 
@@ -122,8 +127,8 @@ impl Report {
     }
 }
 
-/// Reports on every segment in `/dev/shm`. Files of others, and segments that cannot be read, are
-/// left out; ask for one by [`report`] to learn why.
+/// Reports on every named segment. Files of others, and segments that cannot be read, are left out;
+/// ask for one by [`report`] to learn why.
 ///
 /// # Errors
 /// [`Error::Os`] where the directory cannot be read.
@@ -144,19 +149,56 @@ pub fn report(name: &str) -> Result<Report> {
 /// Removes the names of all segments that only the dead use, and gives them. A segment that everybody
 /// left in order stays, and so does one that somebody is attaching to at that moment.
 ///
+/// # Blocking
+/// Until the kernel has freed the memory of those who have just died, for one second at most. What
+/// they use stays if that takes longer.
+///
 /// # Errors
 /// [`Error::Os`] where the directory cannot be read.
 pub fn collect() -> Result<Vec<String>> {
+    let patience = time::after(DYING_PATIENCE);
     let mut removed = Vec::new();
     for name in names()? {
         let Ok(core) = name.open().and_then(|file| Core::look(&name, file)) else { continue };
-        let unused = || Ok(describe(&name, &core)?.is_left_by_the_dead());
+        while matches!(users(&core), Ok(Users::Dying)) && time::now() < patience {
+            // Nothing wakes when the kernel is done.
+            thread::sleep(DYING_PAUSE);
+        }
+        let unused = || Ok(users(&core)? == Users::Dead);
         if unlink_if(core.mapping().file(), &name, unused).unwrap_or(false) {
             removed.push(name.as_str().to_owned());
         }
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Those who did not leave a segment in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Users {
+    Nobody,
+    /// All are gone for good.
+    Dead,
+    /// None runs any more, but the kernel is not done with all of them.
+    Dying,
+    Alive,
+}
+
+/// Who uses a segment: exact, unlike a [`Report`], which may take the word of /proc for a death.
+fn users(core: &Core) -> Result<Users> {
+    let table = core.table()?;
+    let mut users = Users::Nobody;
+    for (stamp, entry) in table.stamps() {
+        if entry.pid.load(Relaxed) == 0 {
+            continue;
+        }
+        if !table.runs_no_more(stamp)? {
+            return Ok(Users::Alive);
+        }
+        let is_dying = users == Users::Dying || !table.is_gone(stamp)?;
+        users = if is_dying { Users::Dying } else { Users::Dead };
+    }
+    Ok(users)
 }
 
 fn names() -> Result<Vec<Name>> {
@@ -236,7 +278,7 @@ fn holder_report(table: Table<'_>, holder: crate::raw::role::Holder) -> Result<H
 }
 
 fn state(table: Table<'_>, stamp: Stamp, entry: &Participant) -> Result<State> {
-    if table.is_gone(stamp)? {
+    if table.runs_no_more(stamp)? {
         return Ok(State::Dead);
     }
     let here = entry.namespace.load(Relaxed) == process::pid_namespace();

@@ -2,7 +2,8 @@
 //!
 //! Processes on one Linux host share typed data through named or inherited memory, at the speed of
 //! the processor's caches. Any of them may be killed at any instruction: nobody else hangs, nothing
-//! published is lost, nothing is delivered twice, and whoever must know is told at once.
+//! published is lost, nothing is delivered twice but what its receiver died holding, and who waits for
+//! the dead is told at once.
 //!
 //! | to | use |
 //! |---|---|
@@ -52,7 +53,7 @@ mod sys;
 mod wait;
 
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Rejected, spsc};
+pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]

@@ -353,18 +353,23 @@ fn a_sender_that_keeps_waits_for_a_new_receiver() {
 
 #[test]
 fn a_sender_with_nothing_to_send_notices_that_its_receiver_died() {
-    let place = Place::new();
-    let mut receiver = place.receive_into("out", &["recv", "x"]);
-    let mut sender = place.start(&["send", "x"]);
-    let input = sender.feed(b"word").join();
-    until(|| place.length("out") == 4);
-    place.until_stat("x", &["\"fill\":0"]);
-    receiver.kill();
-    let name = format!("process {}", receiver.pid());
-    until(|| sender.has_ended());
-    sender.finish().ends_with(3, &["receiver of `x`", &name, "died"]);
-    drop(input);
-    assert!(!place.has("x"), "a name stayed with nothing under it");
+    for has_name in [true, false] {
+        let place = Place::new();
+        let mut receiver = place.receive_into("out", &["recv", "x"]);
+        let mut sender = place.start(&["send", "x"]);
+        let input = sender.feed(b"word").join();
+        until(|| place.length("out") == 4);
+        place.until_stat("x", &["\"fill\":0"]);
+        if !has_name {
+            place.run(&["rm", "x"]).ends_with(0, &[]);
+        }
+        receiver.kill();
+        let name = format!("process {}", receiver.pid());
+        until(|| sender.has_ended());
+        sender.finish().ends_with(3, &["receiver of `x`", &name, "died"]);
+        drop(input);
+        assert!(!place.has("x"), "a name stayed with nothing under it");
+    }
 }
 
 #[test]
@@ -524,6 +529,23 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     assert_eq!(listed.stdout(), "");
     place.run(&["gc"]).ends_with(0, &[]);
     assert_eq!(place.length("letter"), 1_000_000);
+}
+
+#[test]
+fn what_is_damaged_or_of_another_version_is_refused_and_can_be_removed() {
+    let place = Place::new();
+    for damage in ["version", "length"] {
+        place.run(&["send", "x"]).ends_with(0, &[]);
+        let mut bytes = place.file("x");
+        match damage {
+            "version" => bytes[8] ^= 0xff,
+            _ => bytes.truncate(100),
+        }
+        fs::write(place.0.join("x"), bytes).expect("a file");
+        place.run(&["stat", "x"]).ends_with(6, &["`x`"]);
+        place.run(&["rm", "x"]).ends_with(0, &[]);
+        assert!(!place.has("x"));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use common::{
     Child, Random, RawChild, Stray, child, descriptors, in_private_directory, name, pause_for_ever,
     raw_fork, signal, thread_id, wait_until_asleep, watchdog, watchdog_of,
 };
-use commons::inspect;
+use commons::inspect::{self, Holder, State};
 use commons::spsc::{Consumer, Ring, duplex, ring};
 use commons::{ChannelError, Departure, Error, Segment, WaitStrategy};
 use std::fs;
@@ -118,6 +118,39 @@ fn a_blocked_pop_gets_the_news_before_a_gigabyte_is_freed() {
             );
         }
     }
+}
+
+#[test]
+fn a_report_says_dead_as_soon_as_a_waiter_is_told_and_a_collector_waits_for_the_rest() {
+    let _watchdog = watchdog_of(300);
+    in_private_directory(|| {
+        for _ in 0..3 {
+            let (mut ready, mut is_ready) = ring::<()>(1).unwrap();
+            let ring = Ring::<u64>::create("heavy", 4).unwrap();
+            let mut consumer = ring.consumer().unwrap();
+            let mut dying: Child<()> = child(move || {
+                let _producer = Ring::<u64>::open("heavy").unwrap().producer().unwrap();
+                let ballast = vec![1u8; GIB];
+                ready.push(()).unwrap();
+                std::hint::black_box(&ballast);
+                pause_for_ever()
+            });
+            is_ready.pop().unwrap();
+            let pid = dying.id();
+            dying.process().kill().unwrap();
+            assert_eq!(consumer.pop(), Err(died(pid)));
+
+            let report = inspect::report("heavy").unwrap();
+            let dead = Holder::Process { pid: Some(pid), state: State::Dead };
+            assert_eq!(report.objects[0].ends[0].holder, dead);
+            let mut its = report.participants.iter().filter(|p| p.pid == pid).peekable();
+            assert!(its.peek().is_some() && its.all(|p| p.state == State::Dead), "{report:?}");
+            assert!(inspect::collect().unwrap().is_empty(), "this process uses it");
+            drop((consumer, ring));
+            assert!(inspect::report("heavy").unwrap().is_left_by_the_dead());
+            assert_eq!(inspect::collect().unwrap(), ["heavy"]);
+        }
+    });
 }
 
 #[test]

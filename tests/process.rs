@@ -9,8 +9,8 @@ use common::{
     child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
     watchdog, watchdog_of,
 };
-use commons::spsc::{duplex, ring};
-use commons::{Error, ExitStatus, JoinError, Process};
+use commons::spsc::{Ring, duplex, ring};
+use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,6 +61,45 @@ fn what_a_closure_captures_goes_with_it() {
     let numbers: Box<[u64]> = (0..1000).collect();
     let sum = child(move || (text.len(), numbers.iter().sum::<u64>())).finish();
     assert_eq!(sum, (8, 499_500));
+}
+
+/// Bytes of anonymous segments that this process has mapped and can touch without a fault.
+fn mapped() -> u64 {
+    let maps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+    let mut is_ours = false;
+    let mut kilobytes = 0;
+    for line in maps.lines() {
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            let resident = resident.trim().trim_end_matches(" kB").parse::<u64>();
+            kilobytes += if is_ours { resident.expect("a number") } else { 0 };
+        } else if !line.split_whitespace().next().is_some_and(|word| word.ends_with(':')) {
+            is_ours = line.contains("/memfd:commons");
+        }
+    }
+    kilobytes * 1024
+}
+
+#[test]
+fn what_a_child_is_handed_is_mapped_when_it_starts_and_nothing_else_is() {
+    const MIB: u64 = 1 << 20;
+    let _watchdog = watchdog();
+    in_child(|| {
+        let segment = Segment::anonymous(6 << 20).unwrap();
+        let end = |label: &str, bytes: u64| {
+            let ring = Ring::<u64>::new_in(&segment, label, bytes as usize / 8).unwrap();
+            ring.producer().unwrap()
+        };
+        let (producer, _kept) = (end("given", MIB), end("kept", 4 * MIB));
+        if mapped() < 5 * MIB {
+            return; // A kernel that does not map ahead.
+        }
+        let mapped = in_child(move || {
+            let mapped = mapped();
+            drop(producer);
+            mapped
+        });
+        assert!((MIB..3 * MIB).contains(&mapped), "{mapped} bytes are mapped");
+    });
 }
 
 #[test]

@@ -8,11 +8,13 @@ mod common;
 
 use bytemuck::{CheckedBitPattern, NoUninit, Pod, Zeroable};
 use common::{
-    Child, Gate, Random, child, die_after, in_child, name, raw_fork, thread_id, wait_until_asleep,
-    watchdog, watchdog_of,
+    Child, Gate, Random, child, die_after, in_child, name, pause_for_ever, raw_fork, thread_id,
+    wait_until_asleep, watchdog, watchdog_of,
 };
 use commons::spsc::{Consumer, Element, Producer, Ring, duplex, ring};
-use commons::{ChannelError, Departure, Error, JoinError, Partial, Process, Segment, WaitStrategy};
+use commons::{
+    ChannelError, Departure, Error, JoinError, Partial, Peer, Process, Segment, WaitStrategy,
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -879,6 +881,61 @@ fn an_end_that_is_taken_names_its_process() {
 }
 
 #[test]
+fn each_end_can_ask_how_the_other_is_with_space_and_items_left() {
+    let _watchdog = watchdog();
+    let segment = Segment::anonymous(1 << 16).unwrap();
+    let ring = Ring::<u64>::new_in(&segment, "asked", 8).unwrap();
+    let me = Peer::Here { pid: Some(std::process::id()) };
+
+    let mut producer = ring.producer().unwrap();
+    assert_eq!(producer.peer(), Ok(Peer::Nobody));
+    producer.push_all(&[1, 2]).unwrap();
+    let consumer = ring.consumer().unwrap();
+    assert_eq!((producer.peer(), consumer.peer()), (Ok(me), Ok(me)));
+    drop(consumer);
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Closed)));
+    ring.consumer().unwrap().abandon();
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Abandoned)));
+    let consumer = ring.consumer().unwrap();
+    assert_eq!(producer.peer(), Ok(me));
+    producer.abandon();
+    assert_eq!((consumer.peer(), consumer.len()), (Ok(Peer::Gone(Departure::Abandoned)), 2));
+    drop(ring.producer().unwrap());
+    assert_eq!(consumer.peer(), Ok(Peer::Gone(Departure::Closed)));
+
+    // An end that was handed over is the child's at once.
+    let mut producer = ring.producer().unwrap();
+    let child: Child<()> = common::child(move || {
+        producer.push(3).unwrap();
+        pause_for_ever()
+    });
+    let pid = Some(child.id());
+    while consumer.len() < 3 {
+        std::thread::yield_now();
+    }
+    assert_eq!(consumer.peer(), Ok(Peer::Here { pid }));
+    child.stop();
+    assert_eq!(consumer.peer(), Ok(Peer::Here { pid }));
+    child.kill();
+    assert_eq!(consumer.peer(), Ok(Peer::Gone(Departure::Died { pid })));
+    assert_eq!(consumer.len(), 3);
+
+    let (producer, consumer) = commons::spsc::ring::<u64>(8).unwrap();
+    let child: Child<()> = common::child(move || {
+        let _consumer = consumer;
+        pause_for_ever()
+    });
+    let pid = Some(child.id());
+    // Until it says its id, a child may be handed an end already.
+    while producer.peer() == Ok(Peer::Here { pid: None }) {
+        std::thread::yield_now();
+    }
+    assert_eq!(producer.peer(), Ok(Peer::Here { pid }));
+    child.kill();
+    assert_eq!(producer.peer(), Ok(Peer::Gone(Departure::Died { pid })));
+}
+
+#[test]
 fn a_successor_goes_on_where_the_last_holder_left() {
     let _watchdog = watchdog();
     let segment = Segment::anonymous(1 << 16).unwrap();
@@ -900,6 +957,47 @@ fn a_successor_goes_on_where_the_last_holder_left() {
         assert_eq!(consumer.pop(), Ok(2 * round + 1));
         assert!(matches!(consumer.try_pop(), Err(ChannelError::Disconnected(_))));
     }
+}
+
+#[test]
+fn a_successor_is_told_how_the_last_holder_went() {
+    fn check<E: Send + 'static>(
+        take: impl Fn(&Ring<u64>) -> E + Copy + Send + 'static,
+        predecessor: fn(&E) -> Option<Departure>,
+        abandon: fn(E),
+    ) {
+        let name = name("told");
+        let ring = Ring::<u64>::create(&name, 8).unwrap();
+        let first = take(&ring);
+        assert_eq!(predecessor(&first), None);
+        drop(first);
+        let second = take(&ring);
+        assert_eq!(predecessor(&second), Some(Departure::Closed));
+        abandon(second);
+        let found = name.to_string();
+        let third: Child<()> = child(move || {
+            let third = take(&Ring::open(&found).unwrap());
+            // Handed on, it says the same.
+            common::in_child(move || {
+                predecessor(&third).map(|d| assert_eq!(d, Departure::Abandoned))
+            })
+            .expect("there was one");
+            let third = take(&Ring::open(&found).unwrap());
+            assert_eq!(predecessor(&third), Some(Departure::Closed));
+            std::process::abort();
+        });
+        let pid = Some(third.id());
+        assert!(matches!(third.join(), Err(JoinError::Signaled { .. })));
+        let fourth = take(&ring);
+        assert_eq!(predecessor(&fourth), Some(Departure::Died { pid }));
+        drop(fourth);
+        assert_eq!(predecessor(&take(&ring)), Some(Departure::Closed));
+    }
+    let _watchdog = watchdog();
+    check(|ring| ring.producer().unwrap(), Producer::predecessor, Producer::abandon);
+    check(|ring| ring.consumer().unwrap(), Consumer::predecessor, Consumer::abandon);
+    let (producer, consumer) = commons::spsc::ring::<u64>(4).unwrap();
+    assert_eq!((producer.predecessor(), consumer.predecessor()), (None, None));
 }
 
 /// The first item of the successor `pid`: until it takes the role, its predecessor is there, dead.

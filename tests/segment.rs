@@ -15,7 +15,7 @@ use commons::spsc::{Ring, duplex, ring};
 use commons::{Error, Kind, Origin, Process, Segment};
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -327,6 +327,8 @@ fn not_ours(name: &Name) -> String {
     assert_eq!(found(Ring::<u8>::open_or_create(name, 4).unwrap_err()), text);
     assert_eq!(found(Segment::open_or_create(name, 4).unwrap_err()), text);
     assert_eq!(found(inspect::report(name).unwrap_err()), text);
+    assert_eq!(found(Segment::unlink(name).unwrap_err()), text);
+    assert_eq!(found(Ring::<u8>::unlink(name).unwrap_err()), text);
     assert!(matches!(Segment::create(name, 1), Err(Error::NameTaken { .. })));
     assert!(inspect::list().unwrap().iter().all(|report| report.name != **name));
     text
@@ -373,6 +375,75 @@ fn what_is_no_file_is_not_ours() {
 }
 
 #[test]
+fn what_is_damaged_or_of_another_version_can_be_removed() {
+    let _watchdog = watchdog();
+    let name = name("old");
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| put(bytes, 8, &77u32.to_le_bytes()),
+        |bytes| bytes[16..HEADER].fill(0xff),
+        |bytes| bytes.truncate(8),
+        |bytes| bytes.extend([0; 4096]),
+    ];
+    for damage in damages {
+        Segment::create(&name, 100).unwrap();
+        let mut bytes = fs::read(name.path()).unwrap();
+        damage(&mut bytes);
+        fs::write(name.path(), bytes).unwrap();
+        assert!(Segment::open(&name).is_err());
+        Segment::unlink(&name).unwrap();
+        assert!(!name.path().exists());
+    }
+}
+
+#[test]
+fn removers_at_once_take_the_name_from_a_segment_and_from_nothing_else() {
+    let _watchdog = watchdog();
+    let name = name("swapped");
+    let (found, gate) = (name.to_string(), Gate::new());
+    let mut entrance = gate.entrance();
+    let mut remover: Child<()> = child(move || {
+        entrance.pass();
+        loop {
+            let result = Segment::unlink(&found);
+            let fine =
+                matches!(result, Ok(()) | Err(Error::NotFound { .. } | Error::NotOurs { .. }));
+            assert!(fine, "{result:?}");
+        }
+    });
+    gate.open_for(1);
+    for round in 0..1000 {
+        Segment::create(&name, 100).unwrap();
+        let result = Segment::unlink(&name);
+        assert!(matches!(result, Ok(()) | Err(Error::NotFound { .. })), "{result:?}");
+        let foreign = fs::File::create_new(name.path()).unwrap();
+        for _ in 0..round % 10 {
+            std::thread::yield_now();
+        }
+        assert_eq!(foreign.metadata().unwrap().nlink(), 1, "round {round}: it was removed");
+        fs::remove_file(name.path()).unwrap();
+    }
+    assert!(remover.process().is_alive());
+}
+
+#[test]
+fn a_name_is_taken_away_although_somebody_is_stopped_at_its_door() {
+    let _watchdog = watchdog();
+    let name = name("blocked");
+    Segment::create(&name, 100).unwrap();
+    // As somebody who attaches has it locked.
+    let file = fs::OpenOptions::new().read(true).open(name.path()).unwrap();
+    // SAFETY: all-zero bytes are a valid flock.
+    let mut door: libc::flock = unsafe { std::mem::zeroed() };
+    door.l_type = libc::F_RDLCK as libc::c_short;
+    (door.l_start, door.l_len) = (1 << 59, 1);
+    // SAFETY: `door` is live for the kernel to read.
+    let locked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const door) };
+    assert_eq!(locked, 0);
+    Segment::unlink(&name).unwrap();
+    assert!(!name.path().exists());
+}
+
+#[test]
 fn another_layout_version_is_refused_with_both_numbers() {
     let _watchdog = watchdog();
     let name = name("version");
@@ -398,8 +469,12 @@ fn a_file_cut_short_or_grown_is_corrupted() {
         let error = Segment::open(&name).unwrap_err();
         assert!(matches!(error, Error::Corrupted { .. }), "{length} bytes: {error}");
     }
-    file.set_len(1000).unwrap();
-    assert!(matches!(Segment::open(&name), Err(Error::NotOurs { .. })));
+    for (length, is_ours) in [(1000, true), (8, true), (6, false), (0, false)] {
+        file.set_len(length).unwrap();
+        let error = Segment::open(&name).unwrap_err();
+        assert_eq!(matches!(error, Error::Corrupted { .. }), is_ours, "{length} bytes: {error}");
+        assert_eq!(matches!(error, Error::NotOurs { .. }), !is_ours, "{length} bytes: {error}");
+    }
 }
 
 // ---- sizes ----

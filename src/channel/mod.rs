@@ -3,4 +3,4 @@
 mod error;
 pub mod spsc;
 
-pub use error::{ChannelError, Departure, Partial, Rejected};
+pub use error::{ChannelError, Departure, Partial, Peer, Rejected};

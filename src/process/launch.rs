@@ -5,7 +5,7 @@
 //! 2. It forks. The child makes those places its own and waits at the *gate*.
 //! 3. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
 //!    child's ([`hand_over`]). Then it opens the gate.
-//! 4. The child runs the closure, writes down the outcome, says so, and ends.
+//! 4. The child maps the memory of what it was handed, runs the closure, writes down the outcome, says so, and ends.
 //!
 //! A parent that dies before the gate is open leaves a child that ends without running anything; a
 //! child that dies anywhere leaves what it had been handed to be found dead like anybody's.
@@ -137,7 +137,7 @@ impl<R: Outcome> Process<R> {
         let carrier = File::from(carrier);
         let core = launch.attachment().core();
         let parent = core.membership()?.stamp();
-        let prepared = Prepared::new(core)?;
+        let mut prepared = Prepared::new(core)?;
 
         // Whoever prints holds these locks, and what is printed already must not be printed twice.
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
@@ -153,8 +153,11 @@ impl<R: Outcome> Process<R> {
                 // Not given back: it is the parent's. The child has one of its own.
                 std::mem::forget(starting);
                 prepared.settle();
-                let ready = wait_at_gate(&launch, parent);
-                process::exit_now(if ready { run(f, &launch, &carrier) } else { 1 })
+                if !wait_at_gate(&launch, parent) {
+                    process::exit_now(1);
+                }
+                prepared.prefault();
+                process::exit_now(run(f, &launch, &carrier))
             }
             Ok(Side::Parent { child: pid }) => {
                 hand_over(&prepared, f);

@@ -165,6 +165,11 @@ impl Block {
         self.holders[usize::from(index) / 64].fetch_and(!(1 << (index % 64)), Release);
     }
 
+    /// Whether it does.
+    pub(crate) fn is_held_by(&self, index: u16) -> bool {
+        self.holders[usize::from(index) / 64].load(Acquire) >> (index % 64) & 1 != 0
+    }
+
     /// The participants that hold the object.
     pub(crate) fn holders(&self) -> impl Iterator<Item = u16> + '_ {
         self.holders.iter().enumerate().flat_map(|(i, word)| {

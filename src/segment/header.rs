@@ -99,16 +99,23 @@ impl Geometry {
         Ok(())
     }
 
+    /// Checks that a file that begins so was made as a segment, of whatever version.
+    pub(crate) fn check_magic(name: &str, begins: [u8; 16]) -> Result<()> {
+        if u128::from_le_bytes(begins) as u64 == MAGIC {
+            return Ok(());
+        }
+        let found = "its first bytes are something else's".to_owned();
+        Err(Error::NotOurs { name: name.to_owned(), found })
+    }
+
     /// Checks that a file of this size that begins so is a segment that this program understands.
     pub(crate) fn recognise(name: &str, size: u64, begins: [u8; 16]) -> Result<()> {
-        let not_ours = |found: String| Err(Error::NotOurs { name: name.to_owned(), found });
+        Self::check_magic(name, begins)?;
         if size < OVERHEAD {
-            return not_ours(format!("its {size} bytes are too few"));
+            let problem = "it is cut off within its header";
+            return Err(Error::Corrupted { name: name.to_owned(), problem });
         }
         let begins = u128::from_le_bytes(begins);
-        if begins as u64 != MAGIC {
-            return not_ours("its first bytes are something else's".to_owned());
-        }
         let found = (begins >> 64) as u32;
         if found != ABI_VERSION {
             return Err(Error::Version { name: name.to_owned(), expected: ABI_VERSION, found });

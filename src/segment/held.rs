@@ -35,8 +35,26 @@ impl<P: Shared> Held<P> {
         Ok(Held { part: NonNull::from(mapping.at::<P>(place.payload)?), attachment })
     }
 
+    /// Another handle of the same process to the same object.
+    pub(crate) fn again(&self) -> Result<Self> {
+        Ok(Held { part: self.part, attachment: self.attachment.again()? })
+    }
+
     pub(crate) fn attachment(&self) -> &Attachment {
         &self.attachment
+    }
+
+    /// The address of what lies `offset` bytes from the beginning of the object, `size` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`](crate::Error::Corrupted) where that is not within the object.
+    pub(crate) fn at(&self, offset: u64, size: u64, align: u64) -> Result<NonNull<u8>> {
+        let (place, mapping) = (self.attachment.place(), self.attachment.core().mapping());
+        let inside = offset.checked_add(size).is_some_and(|end| end <= place.payload_size);
+        if !inside {
+            return Err(mapping.corrupted("an object is smaller than its kind"));
+        }
+        mapping.range(place.payload + offset, size, align)
     }
 }
 

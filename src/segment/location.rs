@@ -42,6 +42,18 @@ impl Blank {
         // SAFETY: as above, and nobody else reads the object yet.
         unsafe { place.cast::<P>().write(part) };
     }
+
+    /// Puts the bytes of a value.
+    ///
+    /// # Panics
+    /// If they do not lie within the object.
+    pub(crate) fn put_bytes(&self, offset: u64, bytes: &[u8]) {
+        assert!(offset + bytes.len() as u64 <= self.plan.size());
+        // SAFETY: within the object.
+        let place = unsafe { self.object.add(offset as usize) };
+        // SAFETY: as above, and nobody else reads the object yet.
+        unsafe { place.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
 }
 
 impl Location<'_> {

@@ -49,6 +49,11 @@ pub enum Origin {
 /// the process, to the segment or to anything in it, is dropped. A named segment stays until
 /// [`Segment::unlink`].
 ///
+/// # Names
+/// A name is a file in `/dev/shm`, or in the directory that the environment variable
+/// `COMMONS_SHM_DIR` names, which all processes that meet have to agree on and which has to be in
+/// memory (tmpfs).
+///
 /// # When a process dies
 /// Everything in the segment stays usable for the others. A process killed while it makes, opens or
 /// removes an object leaves the segment as it was before or as it is after.
@@ -101,7 +106,8 @@ impl Segment {
     /// Opens the segment of that name, whoever made it and whatever is in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NotOurs`], [`Error::Version`], [`Error::Corrupted`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`], [`Error::Version`],
+    /// [`Error::Corrupted`]; [`Error::TableFull`] where 1,024 others are attached.
     pub fn open(name: &str) -> Result<Self> {
         Ok(Segment { core: Arc::new(Core::open(&Name::new(name)?)?) })
     }
@@ -115,10 +121,20 @@ impl Segment {
         open_or_create(|| Segment::open(name), || Segment::create(name, bytes))
     }
 
-    /// Takes a name away, from whatever segment has it. Who has it open keeps it.
+    /// Takes a name away, from whatever segment has it, also one that is damaged or of another
+    /// version. Who has it open keeps it.
+    ///
+    /// A file that is not a segment is left as it is. What is removed was seen to be a segment, as
+    /// long as nobody removes names in that directory by other means and puts files of other kinds
+    /// in their place at that very moment: the kernel removes names and not files.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`]; [`Error::Os`] where this
+    /// user may not open or remove the file.
+    ///
+    /// # Blocking
+    /// While others attach or remove the same segment, which takes microseconds. One that is stopped
+    /// in the middle of that is waited for for one second.
     pub fn unlink(name: &str) -> Result<()> {
         Name::new(name)?.unlink()
     }

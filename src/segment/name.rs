@@ -4,6 +4,7 @@
 //! its name by one `linkat` when it is complete. So whoever opens the name finds a complete object,
 //! and a creator that dies on the way leaves nothing.
 
+use super::Geometry;
 use crate::sys::fork::PrivateDescriptor;
 use crate::sys::{self, file, ofd};
 use crate::{Error, Result};
@@ -19,9 +20,9 @@ const DIRECTORY: &str = "/dev/shm";
 const DIRECTORY_VARIABLE: &str = "COMMONS_SHM_DIR";
 const NAME_BYTES: usize = 200;
 /// The byte, far beyond any segment, that a newcomer locks together with others while it attaches,
-/// and that a remover locks alone.
+/// and that a remover locks alone: the *door*.
 const DOOR: u64 = 1 << 59;
-/// How long a newcomer waits for a remover that may be stopped.
+/// How long one waits at the door for others who may be stopped.
 const DOOR_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The directory in which named segments live: `/dev/shm`, or `COMMONS_SHM_DIR`.
@@ -93,9 +94,66 @@ impl Name {
         Ok(fd)
     }
 
-    /// Takes the name away from whatever has it.
+    /// Takes the name away from the segment that has it, whatever its state or version.
+    ///
+    /// Removers take turns at the door of the file they looked at, and look again there. So the
+    /// name goes from a file that was seen to be ours, as long as removers are of this crate. One
+    /// that is stopped at the door is not waited for for ever, and who removes the name by other
+    /// means takes no turn: then what takes its place in the instant after the second look goes.
     pub(crate) fn unlink(&self) -> Result<()> {
+        loop {
+            let file = self.open()?;
+            let begins = file::first_bytes(file.as_fd()).map_err(self.error("read"))?;
+            Geometry::check_magic(&self.0, begins)?;
+            let _turn = Door::of(file.as_fd(), self)?.wait(ofd::try_lock)?;
+            if self.leads_to(file.as_fd())? {
+                return self.remove();
+            }
+            // Another remover was faster, and the name may be another file's by now.
+        }
+    }
+
+    fn remove(&self) -> Result<()> {
         std::fs::remove_file(self.path()).map_err(self.error("unlink"))
+    }
+
+    /// Whether this is the name of that file.
+    fn leads_to(&self, fd: BorrowedFd<'_>) -> Result<bool> {
+        let now = match self.open() {
+            Ok(now) => now,
+            Err(Error::NotFound { .. } | Error::NotOurs { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let file = |fd| file::status(fd).map(|s| (s.device, s.inode)).map_err(self.error("fstat"));
+        Ok(file(now.as_fd())? == file(fd)?)
+    }
+}
+
+/// The byte of a file at which newcomers and removers meet, through a description of its own.
+struct Door<'a> {
+    file: PrivateDescriptor,
+    name: &'a Name,
+}
+
+impl<'a> Door<'a> {
+    fn of(fd: BorrowedFd<'_>, name: &'a Name) -> Result<Self> {
+        let file = PrivateDescriptor::open(|| file::reopen(fd)).map_err(name.error("open"))?;
+        Ok(Door { file, name })
+    }
+
+    /// Locks it, if that can be done at once. It is unlocked by the destructor.
+    fn try_lock(&self, lock: fn(BorrowedFd<'_>, u64) -> io::Result<bool>) -> Result<bool> {
+        lock(self.file.as_fd(), DOOR).map_err(self.name.error("fcntl"))
+    }
+
+    /// Locks it as soon as that can be done. The others are there for microseconds, unless they are
+    /// stopped: then it goes on without.
+    fn wait(self, lock: fn(BorrowedFd<'_>, u64) -> io::Result<bool>) -> Result<Self> {
+        let patience = sys::time::after(DOOR_PATIENCE);
+        while !self.try_lock(lock)? && sys::time::now() < patience {
+            sys::process::yield_now();
+        }
+        Ok(self)
     }
 }
 
@@ -106,15 +164,8 @@ pub(crate) fn attach_by_name<R>(
     name: &Name,
     attach: impl FnOnce() -> Result<R>,
 ) -> Result<Option<R>> {
-    let door = PrivateDescriptor::open(|| file::reopen(fd)).map_err(name.error("open"))?;
-    let patience = sys::time::after(DOOR_PATIENCE);
-    // A remover is there for microseconds, unless it is stopped: then the name may go under us,
-    // which the last line finds out in all but that case.
-    while !ofd::try_lock_shared(door.as_fd(), DOOR).map_err(name.error("fcntl"))?
-        && sys::time::now() < patience
-    {
-        sys::process::yield_now();
-    }
+    // Without it the name may go under us, which the last line finds out in all but that case.
+    let _door = Door::of(fd, name)?.wait(ofd::try_lock_shared)?;
     let attached = attach()?;
     let names = file::status(fd).map_err(name.error("fstat"))?.names;
     Ok((names > 0).then_some(attached))
@@ -127,17 +178,14 @@ pub(crate) fn unlink_if(
     name: &Name,
     unused: impl FnOnce() -> Result<bool>,
 ) -> Result<bool> {
-    let door = PrivateDescriptor::open(|| file::reopen(fd)).map_err(name.error("open"))?;
-    if !ofd::try_lock(door.as_fd(), DOOR).map_err(name.error("fcntl"))? || !unused()? {
+    let door = Door::of(fd, name)?;
+    if !door.try_lock(ofd::try_lock)? || !unused()? {
         return Ok(false);
     }
     // The name may be another segment's by now: it was removed by hand and made anew.
-    let same = name.open().ok().is_some_and(|now| {
-        let inode = |fd: BorrowedFd<'_>| file::status(fd).ok().map(|s| s.inode);
-        inode(now.as_fd()).is_some() && inode(now.as_fd()) == inode(fd)
-    });
+    let same = name.leads_to(fd)?;
     if same {
-        name.unlink()?;
+        name.remove()?;
     }
     Ok(same)
 }

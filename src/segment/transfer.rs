@@ -6,7 +6,7 @@
 //! *transfer mode*: each handle in it, instead of giving its claim back, writes the child's stamp
 //! where its own was. Only then is the child let go.
 
-use super::Core;
+use super::{Core, for_each_block};
 use crate::member::{PlaceTaken, Stamp};
 use crate::sys::fork::PrivateDescriptor;
 use crate::sys::per_process::PerProcess;
@@ -58,11 +58,26 @@ impl Prepared {
     }
 
     /// In the child: makes the places its own.
-    pub(crate) fn settle(self) {
-        for ((core, stamp), mut lock) in self.cores.into_iter().zip(self.locks) {
+    pub(crate) fn settle(&mut self) {
+        for ((core, stamp), mut lock) in self.cores.iter().zip(self.locks.drain(..)) {
             lock.adopt();
             core.register();
-            core.settle(PlaceTaken { stamp, lock });
+            core.settle(PlaceTaken { stamp: *stamp, lock });
+        }
+    }
+
+    /// In the child, once it has been handed what it gets: maps the memory of that, which a fork
+    /// leaves unmapped, so that no first use pays for it.
+    pub(crate) fn prefault(self) {
+        for (core, stamp) in self.cores {
+            let (mapping, geometry) = (core.mapping(), core.geometry());
+            // A damaged chain is found by who uses it.
+            let _ = for_each_block(mapping, geometry, |block, place, _| {
+                if block.is_held_by(stamp.index) {
+                    mapping.prefault(place.payload, place.payload_size);
+                }
+                true
+            });
         }
     }
 }

@@ -110,7 +110,9 @@ pub(crate) struct Status {
     pub(crate) names: u64,
     /// Bytes that memory is taken for.
     pub(crate) reserved: u64,
-    /// Its number on its file system.
+    /// Its file system.
+    pub(crate) device: u64,
+    /// Its number there.
     pub(crate) inode: u64,
     /// Whether it is a regular file.
     pub(crate) is_regular: bool,
@@ -126,6 +128,7 @@ pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         names: stat.st_nlink as u64,
         reserved: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        device: stat.st_dev,
         inode: stat.st_ino,
         is_regular: stat.st_mode & libc::S_IFMT == libc::S_IFREG,
     })

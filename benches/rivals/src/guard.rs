@@ -1,8 +1,9 @@
 //! What keeps a run from hanging and from leaving anything behind.
 //!
 //! The program is two processes: a worker that measures, and a supervisor that waits for it and
-//! removes what the rivals put into the file system, however the worker ended. The worker has an
-//! alarm clock per measurement; every process of a run dies with the one that forked it.
+//! removes what the rivals put into the file system, however the worker ended. Where the supervisor
+//! itself was killed, the next one does. The worker has an alarm clock per measurement; every process
+//! of a run dies with the one that forked it.
 
 use std::fs;
 use std::path::PathBuf;

@@ -28,7 +28,7 @@ pub(crate) fn sender(name: &str, capacity: usize) -> Result<(Ring<u8>, Producer<
             && is_alive(&holder_now)
             && holder(report, CONSUMER) != holder_now
         {
-            // Not left to the claim, which waits for one that is dying and then follows it.
+            // Not left to the claim, which waits for one that dies meanwhile and then follows it.
             let (name, pid) = (name.to_owned(), pid.unwrap_or(0));
             return Err(Error::RoleTaken { name, role: PRODUCER, pid }.into());
         }
@@ -152,9 +152,14 @@ pub(crate) fn look(name: &str, role: &str) -> Result<Option<Holder>> {
     Ok(report(name)?.map(|report| holder(&report, role)))
 }
 
+/// Whether the name does not lead to the ring any more in which this process has the end `mine`.
+pub(crate) fn is_removed(name: &str, mine: &str) -> bool {
+    matches!(leads_here(name, &[mine]), Ok(false))
+}
+
 /// Who has the other end of the ring in which this process has the end `mine`; `None`: the name does
 /// not lead there any more.
-pub(crate) fn look_across(name: &str, mine: &str) -> Result<Option<Holder>> {
+fn look_across(name: &str, mine: &str) -> Result<Option<Holder>> {
     let other = if mine == PRODUCER { CONSUMER } else { PRODUCER };
     let report = report(name)?.filter(|report| has(report, mine, std::process::id()));
     Ok(report.map(|report| holder(&report, other)))
@@ -166,7 +171,7 @@ pub(crate) fn removed(name: &str, other: &str) -> Failure {
     Failure::new(Code::Missing, message)
 }
 
-/// Whether an end is a living process's, or that of one that the kernel is still taking down.
+/// Whether an end is a living process's.
 pub(crate) fn is_alive(holder: &Holder) -> bool {
     matches!(holder, Holder::Process { state, .. } if *state != State::Dead)
 }

@@ -1,12 +1,13 @@
 //! What a sender knows of its receiver.
 //!
 //! A ring tells its producer that the consumer is gone when there is no space. A sender may have
-//! nothing to send for hours, so it also looks for itself, a few times a second.
+//! nothing to send for hours, so it also asks, a few times a second.
 
 use crate::meeting::{self, CONSUMER, PRODUCER};
 use crate::progress::Progress;
-use commons::Departure;
-use commons::inspect::{Holder, State};
+use commons::inspect::Holder;
+use commons::spsc::Producer;
+use commons::{ChannelError, Departure, Peer};
 
 /// What a look at the receiver says.
 pub(crate) enum Sight {
@@ -31,28 +32,36 @@ pub(crate) struct Receiver<'a> {
 }
 
 impl<'a> Receiver<'a> {
-    pub(crate) fn of(name: &'a str, keep: bool) -> Self {
-        let holder = meeting::look_across(name, PRODUCER).ok().flatten();
-        let is_here = holder.as_ref().is_some_and(meeting::is_alive);
-        Receiver { name, keep, forgiven: holder.and_then(departure), is_here }
+    pub(crate) fn of(
+        name: &'a str,
+        producer: &Producer<u8>,
+        keep: bool,
+    ) -> Result<Self, ChannelError> {
+        let peer = producer.peer()?;
+        let is_here = matches!(peer, Peer::Here { .. });
+        Ok(Receiver { name, keep, forgiven: departure(peer), is_here })
     }
 
     /// Looks at it.
-    pub(crate) fn look(&mut self, progress: &Progress) -> Sight {
-        let holder = match meeting::look_across(self.name, PRODUCER) {
-            Ok(Some(holder)) => holder,
-            Ok(None) if !self.is_here => return Sight::Never,
-            // A receiver that is here needs no name. The ring tells, when it is full, how it is.
-            _ => return Sight::Fine,
-        };
-        let is_here = meeting::is_alive(&holder);
-        if is_here && self.forgiven.take().is_some() && self.keep {
-            progress.say(&format!("`{}`: a receiver is here", self.name));
+    pub(crate) fn look(
+        &mut self,
+        producer: &Producer<u8>,
+        progress: &Progress,
+    ) -> Result<Sight, ChannelError> {
+        let peer = producer.peer()?;
+        self.is_here = matches!(peer, Peer::Here { .. });
+        if self.is_here {
+            if self.forgiven.take().is_some() && self.keep {
+                progress.say(&format!("`{}`: a receiver is here", self.name));
+            }
+            // It needs no name.
+            return Ok(Sight::Fine);
         }
-        self.is_here = is_here;
-        departure(holder)
-            .and_then(|departure| self.judge(departure, progress))
-            .map_or(Sight::Fine, Sight::Gone)
+        if let Some(departure) = departure(peer).and_then(|d| self.judge(d, progress)) {
+            return Ok(Sight::Gone(departure));
+        }
+        let is_removed = meeting::is_removed(self.name, PRODUCER);
+        Ok(if is_removed { Sight::Never } else { Sight::Fine })
     }
 
     /// Whether it ends the transfer that the receiver went.
@@ -73,9 +82,8 @@ impl<'a> Receiver<'a> {
     /// Whether it has left on purpose, and is not to be followed by another. For a sender that has
     /// left itself.
     pub(crate) fn wants_no_more(&self) -> bool {
-        let closed = Some(Departure::Closed);
-        let now = meeting::look(self.name, CONSUMER).ok().flatten().and_then(departure);
-        !self.keep && now == closed && self.forgiven != closed
+        let now = meeting::look(self.name, CONSUMER).ok().flatten();
+        !self.keep && now == Some(Holder::Closed) && self.forgiven != Some(Departure::Closed)
     }
 
     /// What to say of it.
@@ -97,12 +105,10 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// How the holder of an end went; `None`: it is there, or nobody has come.
-fn departure(holder: Holder) -> Option<Departure> {
-    match holder {
-        Holder::Process { pid, state: State::Dead } => Some(Departure::Died { pid }),
-        Holder::Closed => Some(Departure::Closed),
-        Holder::Abandoned => Some(Departure::Abandoned),
+/// How it went; `None`: it is there, or nobody has come.
+fn departure(peer: Peer) -> Option<Departure> {
+    match peer {
+        Peer::Gone(departure) => Some(departure),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::text::{parse_size, size};
 use clap::Args;
 use commons::inspect::Holder;
 use commons::spsc::{Consumer, Ring};
-use commons::{ChannelError, Departure};
+use commons::{ChannelError, Departure, Peer};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -120,18 +120,19 @@ fn pump(name: &str, consumer: &mut Consumer<u8>, progress: &mut Progress) -> End
         Ok(output) => File::from(output),
         Err(error) => return End::Output(error),
     };
-    let mut has_sender = false;
     loop {
         if progress.is_due() {
             let is_idle = consumer.is_empty();
             if is_idle && os::is_broken(&output) {
                 return End::Unread;
             }
-            // A sender that is here needs no name.
-            match meeting::look_across(name, CONSUMER) {
-                Ok(Some(sender)) => has_sender = sender != Holder::Nobody,
-                Ok(None) if is_idle && !has_sender => return End::Removed,
-                _ => {}
+            match consumer.peer() {
+                // One that has come needs no name.
+                Ok(Peer::Nobody) if is_idle && meeting::is_removed(name, CONSUMER) => {
+                    return End::Removed;
+                }
+                Ok(_) => {}
+                Err(error) => return End::Ring(error),
             }
             progress.draw(if is_idle { ", waiting for the sender" } else { "" });
         }
@@ -144,7 +145,6 @@ fn pump(name: &str, consumer: &mut Consumer<u8>, progress: &mut Progress) -> End
         match output.write(&loan) {
             Ok(0) => return End::Output(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
-                has_sender = true;
                 // Not before it is written: if this process dies, it comes again.
                 loan.release(count);
                 progress.add(count);

@@ -56,7 +56,8 @@ enum Stop {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = &arguments.name;
     let (ring, mut producer) = meeting::sender(name, arguments.capacity)?;
-    let mut receiver = Receiver::of(name, arguments.keep);
+    let mut receiver = Receiver::of(name, &producer, arguments.keep)
+        .map_err(|error| Failure::of_channel(name, &error))?;
     let mut progress = Progress::new(name, &io::stdin());
     let Err(stop) = pump(&mut producer, &mut receiver, &mut progress) else {
         // Closed first, then looked: of two that leave at once, one sees the other gone.
@@ -95,7 +96,7 @@ fn pump(
         io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(Stop::Input)?;
     loop {
         if progress.is_due() {
-            match receiver.look(progress) {
+            match receiver.look(producer, progress).map_err(Stop::Ring)? {
                 Sight::Fine => {}
                 Sight::Gone(departure) => return Err(Stop::Receiver(departure)),
                 Sight::Never => return Err(Stop::Removed),

@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::ChannelError;
+use crate::channel::{ChannelError, Departure, Peer};
 use crate::raw::ring::{EXPRESS_WORDS, ReadCursor, Span};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 /// hand it to a child; a copy that came into a process any other way answers
 /// [`ChannelError::Forked`].
 ///
-/// Dropping it tells the producer, as soon as that finds the ring full, that nobody receives.
+/// Dropping it tells the producer, as soon as that finds the ring full or asks, that nobody receives.
+/// What was published and not received stays in the ring for a successor.
 #[derive(Debug)]
 pub struct Consumer<T> {
     end: End<ReadCursor>,
@@ -218,6 +219,42 @@ impl<T> Consumer<T> {
         self.len() == self.capacity()
     }
 
+    /// How the last holder of this end had gone when it was taken; `None`: there was none. A child
+    /// that the end was handed to is told the same.
+    ///
+    /// After [`Departure::Died`] and [`Departure::Abandoned`] it was not finished: it may have acted on
+    /// items that it had not released, and that come again.
+    pub fn predecessor(&self) -> Option<Departure> {
+        self.end.predecessor()
+    }
+
+    /// How the producer is, whether or not there is an item. Stale by the time the caller looks at it, unless
+    /// it is [`Peer::Gone`] and no successor can come.
+    ///
+    /// A slow look: some system calls and files of `/proc`, microseconds. For those who would
+    /// otherwise not notice for long that nobody is there; a blocking operation needs no such look.
+    ///
+    /// # Errors
+    /// [`ChannelError::Corrupted`] where the ring contradicts itself, or the operating system does
+    /// not tell who is alive.
+    ///
+    /// # Blocking
+    /// Never.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{Departure, Peer};
+    ///
+    /// let (producer, consumer) = commons::spsc::ring::<u8>(8)?;
+    /// assert!(matches!(consumer.peer()?, Peer::Here { .. }));
+    /// drop(producer);
+    /// assert_eq!(consumer.peer()?, Peer::Gone(Departure::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peer(&self) -> Result<Peer, ChannelError> {
+        Ok(self.end.peer()?)
+    }
+
     /// How blocking operations of this end wait.
     pub fn wait_strategy(&self) -> WaitStrategy {
         self.end.strategy()
@@ -229,7 +266,7 @@ impl<T> Consumer<T> {
     }
 
     /// Leaves although there is more to receive: the producer sees
-    /// [`Departure::Abandoned`](crate::Departure).
+    /// [`Departure::Abandoned`].
     pub fn abandon(mut self) {
         self.end.abandon();
     }

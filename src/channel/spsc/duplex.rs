@@ -32,6 +32,9 @@ impl<T> Duplex<T> {
 /// what it takes to move one line there and back. For two streams at full speed in both directions
 /// at once, two [`ring`](super::ring())s get into each other's way less.
 ///
+/// # When a process dies
+/// As with two rings: each direction tells for itself that the other end is gone.
+///
 /// # Errors
 /// As [`ring`](super::ring()).
 ///

@@ -3,12 +3,12 @@
 #![allow(unsafe_code, reason = "refers to a ring in shared memory")]
 
 use super::parts::Parts;
-use crate::channel::{ChannelError, Departure};
+use crate::channel::{ChannelError, Departure, Peer};
 use crate::member::{Doubt, Stamp, Watch};
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
-use crate::segment::{Attachment, child_stamp};
+use crate::segment::{Attachment, Core, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{barrier, futex};
 use crate::sys::{fork, membarrier, time};
@@ -111,6 +111,8 @@ pub(super) struct End<S: Side> {
     slip: Slip,
     /// Leave without finishing.
     abandoned: bool,
+    /// How the last holder went, before this one took the role.
+    predecessor: Option<Departure>,
     attachment: Attachment,
 }
 
@@ -127,7 +129,7 @@ impl<S: Side> End<S> {
         let me = core.membership()?;
         // SAFETY: `attachment` lives to the end of this function or in the end itself.
         let ring = unsafe { parts.ring() };
-        claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
+        let predecessor = claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
         let cursor = S::at(ring).map_err(|Contradiction| {
             S::role(ring.control).leave(me.stamp().pack(), false);
             core.mapping().corrupted("the positions of a ring are more than a capacity apart")
@@ -145,6 +147,7 @@ impl<S: Side> End<S> {
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
             abandoned: false,
+            predecessor,
             attachment,
         })
     }
@@ -278,6 +281,35 @@ impl<S: Side> End<S> {
         }
     }
 
+    pub(super) fn predecessor(&self) -> Option<Departure> {
+        self.predecessor
+    }
+
+    /// How the other end is, by a look at it that no operation takes without need.
+    #[cold]
+    pub(super) fn peer(&self) -> Result<Peer> {
+        let role = S::peer_role(self.ring().control);
+        let core = self.attachment.core();
+        loop {
+            let (holder, seen) = role.read();
+            let stamp = match holder {
+                Holder::Vacant => return Ok(Peer::Nobody),
+                Holder::Closed => return Ok(Peer::Gone(Departure::Closed)),
+                Holder::Abandoned => return Ok(Peer::Gone(Departure::Abandoned)),
+                Holder::Held(stamp) => somebody(core, stamp)?,
+            };
+            let table = core.table()?;
+            let pid = table.pid(stamp);
+            if !table.runs_no_more(stamp)? {
+                return Ok(Peer::Here { pid });
+            }
+            // Unless it left before it ended, or somebody has followed it.
+            if role.read().1 == seen {
+                return Ok(Peer::Gone(Departure::Died { pid }));
+            }
+        }
+    }
+
     /// Whether this end is this process's; a forked child that was handed it makes it its own.
     fn check_epoch(&mut self) -> Result<(), ChannelError> {
         // Relaxed: the page is this process's own.
@@ -300,7 +332,6 @@ impl<S: Side> End<S> {
             return Err(Error::Forked);
         }
         self.attachment.settle()?;
-        self.attachment.prefault();
         self.registered = membarrier::register();
         self.epoch = epoch;
         Ok(())
@@ -335,6 +366,11 @@ fn contradiction() -> ChannelError {
     ChannelError::Corrupted("the positions of a ring are more than a capacity apart")
 }
 
+/// The holder that a role names.
+fn somebody(core: &Core, stamp: u64) -> Result<Stamp> {
+    Stamp::unpack(stamp).ok_or_else(|| core.mapping().corrupted("a role is held by nobody"))
+}
+
 /// A wait for the first slot.
 struct Waiting<'a, 'e, S> {
     cursor: &'e mut S,
@@ -367,51 +403,71 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
 impl<'a, S: Side> Waiting<'a, '_, S> {
     /// How to watch the peer, or how it went.
     fn look_at_peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
-        let (holder, _) = S::peer_role(self.ring.control).read();
-        let stamp = match holder {
-            Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
-            Holder::Closed => return Ok(Err(Departure::Closed)),
-            Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
-            Holder::Held(stamp) => stamp,
-        };
-        let core = self.attachment.core();
-        // The thread that carried this process's beacon may have ended: the peer watches it, too.
-        core.membership()?;
-        let damaged = || core.mapping().corrupted("a role is held by nobody");
-        let stamp = Stamp::unpack(stamp).ok_or_else(damaged)?;
-        let table = core.table()?;
-        if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
-            return Ok(Ok(watch));
+        let role = S::peer_role(self.ring.control);
+        loop {
+            let (holder, seen) = role.read();
+            let stamp = match holder {
+                Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
+                Holder::Closed => return Ok(Err(Departure::Closed)),
+                Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
+                Holder::Held(stamp) => stamp,
+            };
+            let core = self.attachment.core();
+            // The thread that carried this process's beacon may have ended: the peer watches it, too.
+            core.membership()?;
+            let stamp = somebody(core, stamp)?;
+            let table = core.table()?;
+            let pid = table.pid(stamp);
+            if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
+                return Ok(Ok(watch));
+            }
+            table.pass_on(stamp);
+            // Unless it left before it ended, or somebody has followed it.
+            if role.read().1 == seen {
+                return Ok(Err(Departure::Died { pid }));
+            }
         }
-        let pid = table.pid(stamp);
-        table.pass_on(stamp);
-        Ok(Err(Departure::Died { pid }))
     }
 }
 
-/// Takes a role that nobody alive has.
-fn claim_role(attachment: &Attachment, role: &Role, me: Stamp, name: &'static str) -> Result<()> {
+/// Takes a role that nobody alive has, and says how its last holder went.
+fn claim_role(
+    attachment: &Attachment,
+    role: &Role,
+    me: Stamp,
+    name: &'static str,
+) -> Result<Option<Departure>> {
     let core = attachment.core();
     let table = core.table()?;
     let mut pause = 50_000;
     loop {
         let (holder, seen) = role.read();
-        if let Holder::Held(stamp) = holder
-            && let Some(stamp) = Stamp::unpack(stamp)
-            && (stamp == me || !table.is_gone(stamp)?)
-        {
-            if stamp == me || !table.runs_no_more(stamp)? {
-                let pid = table.pid(stamp).unwrap_or(0);
-                return Err(Error::RoleTaken { name: attachment.name().into(), role: name, pid });
+        let predecessor = match holder {
+            Holder::Vacant => None,
+            Holder::Closed => Some(Departure::Closed),
+            Holder::Abandoned => Some(Departure::Abandoned),
+            Holder::Held(stamp) => {
+                let stamp = Stamp::unpack(stamp);
+                let pid = stamp.and_then(|stamp| table.pid(stamp));
+                if let Some(stamp) = stamp
+                    && (stamp == me || !table.is_gone(stamp)?)
+                {
+                    if stamp == me || !table.runs_no_more(stamp)? {
+                        let (name, role) = (attachment.name().into(), name);
+                        return Err(Error::RoleTaken { name, role, pid: pid.unwrap_or(0) });
+                    }
+                    // It will never run again, but the kernel is not done with it. Nothing wakes when
+                    // it is.
+                    let never = AtomicU32::new(0);
+                    futex::wait_either((&never, 0), None, Some(time::now() + pause));
+                    pause = (2 * pause).min(5_000_000);
+                    continue;
+                }
+                Some(Departure::Died { pid })
             }
-            // It will never run again, but the kernel is not done with it. Nothing wakes when it is.
-            let never = AtomicU32::new(0);
-            futex::wait_either((&never, 0), None, Some(time::now() + pause));
-            pause = (2 * pause).min(5_000_000);
-            continue;
-        }
+        };
         if role.claim(seen, me.pack()) {
-            return Ok(());
+            return Ok(predecessor);
         }
     }
 }

@@ -4,7 +4,10 @@ use super::{Consumer, Producer};
 use crate::channel::{ChannelError, Departure};
 use std::io::{self, BufRead, Read, Write};
 
-/// Bytes become visible to the consumer with each `write`; `flush` has nothing to do.
+/// Bytes become visible to the consumer with each `write`, which waits while the ring is full;
+/// `flush` has nothing to do, and does not wait until they are received.
+///
+/// Where there is no space and the consumer is gone, the error is [`io::ErrorKind::BrokenPipe`].
 ///
 /// # Examples
 /// ```

@@ -15,9 +15,11 @@
 //! producer leaves everything it published, complete, and nothing of what it had not; a consumer
 //! leaves everything it had not released. There is nothing to repair. The survivor learns of the
 //! death at once if it is blocked, and otherwise when it next finds the ring full or empty
-//! ([`ChannelError::Disconnected`](crate::ChannelError)). A successor takes over the dead one's end
-//! with [`Ring::producer`] or [`Ring::consumer`] and goes on where it stopped; an item that its
-//! consumer had taken in place and not released is delivered again.
+//! ([`ChannelError::Disconnected`](crate::ChannelError)), or asks ([`Producer::peer`],
+//! [`Consumer::peer`]). A successor takes over the dead one's end with [`Ring::producer`] or
+//! [`Ring::consumer`] and goes on where it stopped; [`Producer::predecessor`] says that there was a
+//! dead one. What a consumer had not released comes again: items that it had in place, or was killed
+//! in the middle of copying.
 //!
 //! # Trust
 //! The copying operations (`push`, `pop`, slices) check what they copied before they give it to the

@@ -4,7 +4,7 @@
 
 use super::Element;
 use super::end::{End, FOREVER};
-use crate::channel::{ChannelError, Partial, Rejected};
+use crate::channel::{ChannelError, Departure, Partial, Peer, Rejected};
 use crate::raw::ring::{EXPRESS_WORDS, Span, WriteCursor};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -207,6 +207,42 @@ impl<T> Producer<T> {
         self.len() == self.capacity()
     }
 
+    /// How the last holder of this end had gone when it was taken; `None`: there was none. A child
+    /// that the end was handed to is told the same.
+    ///
+    /// After [`Departure::Died`] and [`Departure::Abandoned`] it was not finished: of items that belong
+    /// together it may have published the first alone.
+    pub fn predecessor(&self) -> Option<Departure> {
+        self.end.predecessor()
+    }
+
+    /// How the consumer is, whether or not there is space. Stale by the time the caller looks at it, unless
+    /// it is [`Peer::Gone`] and no successor can come.
+    ///
+    /// A slow look: some system calls and files of `/proc`, microseconds. For those who would
+    /// otherwise not notice for long that nobody is there; a blocking operation needs no such look.
+    ///
+    /// # Errors
+    /// [`ChannelError::Corrupted`] where the ring contradicts itself, or the operating system does
+    /// not tell who is alive.
+    ///
+    /// # Blocking
+    /// Never.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{Departure, Peer};
+    ///
+    /// let (producer, consumer) = commons::spsc::ring::<u8>(8)?;
+    /// assert!(matches!(producer.peer()?, Peer::Here { .. }));
+    /// drop(consumer);
+    /// assert_eq!(producer.peer()?, Peer::Gone(Departure::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn peer(&self) -> Result<Peer, ChannelError> {
+        Ok(self.end.peer()?)
+    }
+
     /// How blocking operations of this end wait.
     pub fn wait_strategy(&self) -> WaitStrategy {
         self.end.strategy()
@@ -218,7 +254,7 @@ impl<T> Producer<T> {
     }
 
     /// Leaves without finishing: the consumer gets what was published, and then
-    /// [`Departure::Abandoned`](crate::Departure).
+    /// [`Departure::Abandoned`].
     pub fn abandon(mut self) {
         self.end.abandon();
     }

@@ -106,7 +106,7 @@ impl<T: Element> Ring<T> {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object or has another
-    /// element type; [`Error::NotOurs`], [`Error::Version`], [`Error::Corrupted`].
+    /// element type; and as [`Segment::open`].
     pub fn open(name: &str) -> Result<Self> {
         Self::find(Location::Named(name))
     }
@@ -150,19 +150,28 @@ impl<T: Element> Ring<T> {
     }
 
     /// Takes the sending end: the first one, or that of a producer that left or died, and goes on
-    /// where it stopped.
+    /// where it stopped. [`Producer::predecessor`] says how that went.
     ///
     /// # Errors
     /// [`Error::RoleTaken`] while a living process has it, this one included;
-    /// [`Error::Corrupted`].
+    /// [`Error::Corrupted`], [`Error::TableFull`]; [`Error::Forked`] where the handle came into this
+    /// process by a fork and its ring is gone.
+    ///
+    /// # Blocking
+    /// Where the last holder has just died, until the kernel has freed its memory: milliseconds, or
+    /// some hundred of them if it had gigabytes.
     pub fn producer(&self) -> Result<Producer<T>> {
         Ok(Producer::new(End::claim(self.attachment.again()?, self.parts)?))
     }
 
     /// Takes the receiving end: the first one, or that of a consumer that left or died, and goes on
     /// where it stopped. An item that a dead consumer held in place comes again.
+    /// [`Consumer::predecessor`] says how it went.
     ///
     /// # Errors
+    /// As [`Ring::producer`].
+    ///
+    /// # Blocking
     /// As [`Ring::producer`].
     pub fn consumer(&self) -> Result<Consumer<T>> {
         Ok(Consumer::new(End::claim(self.attachment.again()?, self.parts)?))
@@ -170,10 +179,11 @@ impl<T: Element> Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// Takes a name away. Who has the ring open keeps it.
+    /// Takes a name away, as [`Segment::unlink`] does: from whatever segment has it, and from no
+    /// other file. Who has the ring open keeps it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
+    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`], [`Error::Os`].
     pub fn unlink(name: &str) -> Result<()> {
         Segment::unlink(name)
     }
