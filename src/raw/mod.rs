@@ -6,6 +6,7 @@
 
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod mutex;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
