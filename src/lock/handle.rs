@@ -9,6 +9,7 @@ use super::LockError;
 use crate::segment::{Attachment, Held, Shared};
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};
 use crate::sync::robust::List;
+use crate::sys::fork;
 use crate::sys::process::pid_namespace;
 use crate::{Error, Result};
 use std::mem::ManuallyDrop;
@@ -76,7 +77,10 @@ impl<P: Shared> Handle<P> {
     /// and not a child that has a copy of the guard.
     #[inline(always)]
     pub(crate) fn owner(&self) -> Option<List> {
-        List::of_this_thread().filter(|list| list.epoch() == self.owned.load(Relaxed))
+        // Relaxed: the thread's own store, and a number that carries no data. No process has the
+        // epoch 0, and a guard does not leave its thread: so the thread's records are of this epoch.
+        let owned = self.owned.load(Relaxed);
+        (owned == fork::epoch_word().load(Relaxed) && owned != 0).then(List::known)
     }
 
     /// Notes that the calling thread is about to release it.
@@ -107,7 +111,7 @@ impl<P: Shared> Deref for Handle<P> {
 impl<P: Shared> Drop for Handle<P> {
     fn drop(&mut self) {
         let owned = *self.owned.get_mut();
-        if owned == 0 || owned != crate::sys::fork::epoch() {
+        if owned == 0 || owned != fork::epoch() {
             // SAFETY: dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.held) };
         }

@@ -86,7 +86,7 @@ unsafe impl<T: Send> Send for Mutex<T> {}
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
 /// Where the lock and the value are in the object.
-fn plan<T>() -> Result<(Plan, u64)> {
+pub(super) fn plan<T>() -> Result<(Plan, u64)> {
     let mut plan = Plan::new();
     plan.place::<RawMutex>()?;
     let value = plan.place::<T>()?;
@@ -199,6 +199,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
         let list = self.handle.list()?;
         // SAFETY: as in `acquire`.
         let slot = unsafe { self.handle.try_lock(list) }.map_err(LockError::of_try)?;
+        self.handle.acquired(list);
         self.enter(list, slot)
     }
 
@@ -334,7 +335,6 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// The owner's look at what it found.
     #[inline(always)]
     fn enter(&self, list: List, slot: Slot) -> Result<MutexGuard<'_, T>, LockError> {
-        self.handle.acquired(list);
         let found = self.handle.enter(list);
         if found == Condition::Clean {
             if self.is_valid() {
@@ -361,7 +361,8 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     }
 }
 
-const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
+/// What is wrong with bytes that are no value.
+pub(super) const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
 
 impl<T> Mutex<T> {
     /// Takes a name away. Who has the mutex open keeps it.
@@ -399,22 +400,26 @@ impl<T> Mutex<T> {
 
 impl<T> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (thread, condition) = (self.handle.owner_thread(), self.handle.condition());
         let mut shown = f.debug_struct("Mutex");
-        shown.field("name", &self.handle.held().attachment().name());
-        match (thread, condition) {
-            (Some(thread), Condition::OwnerDied { pid }) => {
-                shown.field("owner", &format_args!("process {pid}, thread {thread}"))
-            }
-            (Some(thread), _) => shown.field("owner", &format_args!("thread {thread}")),
-            (None, Condition::Clean) => shown.field("owner", &None::<u32>),
-            (None, Condition::Poisoned) => shown.field("owner", &format_args!("none, poisoned")),
-            (None, Condition::OwnerDied { pid }) => {
-                shown.field("owner", &format_args!("none, process {pid} died inside"))
-            }
-        };
+        show(&mut shown, &self.handle);
         shown.finish_non_exhaustive()
     }
+}
+
+/// Shows who has a lock, without acquiring it.
+pub(super) fn show(shown: &mut fmt::DebugStruct<'_, '_>, handle: &Handle<RawMutex>) {
+    shown.field("name", &handle.held().attachment().name());
+    match (handle.owner_thread(), handle.condition()) {
+        (Some(thread), Condition::OwnerDied { pid }) => {
+            shown.field("owner", &format_args!("process {pid}, thread {thread}"))
+        }
+        (Some(thread), _) => shown.field("owner", &format_args!("thread {thread}")),
+        (None, Condition::Clean) => shown.field("owner", &None::<u32>),
+        (None, Condition::Poisoned) => shown.field("owner", &format_args!("none, poisoned")),
+        (None, Condition::OwnerDied { pid }) => {
+            shown.field("owner", &format_args!("none, process {pid} died inside"))
+        }
+    };
 }
 
 impl<T: NoUninit + CheckedBitPattern> Clone for Mutex<T> {

@@ -21,7 +21,7 @@
 //! - unlock without `W`: 0. With it: `W`, wake one. If the last wake found nobody, first put `W` in
 //!   doubt, wake all, and unlock to 0 if nobody took the doubt away.
 //!
-//! From its first look at the word until it owns the lock or gives up, and from before it takes the
+//! From its first look at the word until it has linked the lock or gives up, and from before it takes the
 //! word out of its list until after the last wake, a thread has the word *pending*: should it die
 //! there with the word free, the kernel wakes a sleeper in its place.
 //!
@@ -158,7 +158,7 @@ impl RawMutex {
         point(Point::LockAcquired);
         // SAFETY: the word is ours alone, so it is in no list.
         let slot = unsafe { list.insert(&self.robust) };
-        list.settled();
+        // It stays pending until something else is: linked and pending is the same to the kernel.
         point(Point::LockLinked);
         slot
     }
@@ -226,8 +226,9 @@ impl RawMutex {
     pub(crate) unsafe fn unlock(&self, list: List, slot: Slot) -> bool {
         list.pending(&self.robust);
         // SAFETY: as the caller's; pending.
-        if !unsafe { list.remove(&self.robust, slot) } {
-            self.give_up(list);
+        let first = unsafe { list.remove_first(&self.robust, slot) };
+        // SAFETY: as the caller's; pending.
+        if !first && !unsafe { self.remove(list, slot) } {
             return false;
         }
         point(Point::LockUnlinked);
@@ -268,13 +269,20 @@ impl RawMutex {
         }
     }
 
+    /// # Safety
+    /// As [`RawMutex::unlock`]; pending.
     #[cold]
     #[inline(never)]
-    fn give_up(&self, list: List) {
-        // Release: nobody acquires it, but whoever looks at the data finds what was written.
-        self.word().swap(BROKEN, Release);
-        futex::wake(self.word(), u32::MAX);
-        list.settled();
+    unsafe fn remove(&self, list: List, slot: Slot) -> bool {
+        // SAFETY: as the caller's.
+        let sound = unsafe { list.remove(&self.robust, slot) };
+        if !sound {
+            // Release: nobody acquires it, but whoever looks at the data finds what was written.
+            self.word().swap(BROKEN, Release);
+            futex::wake(self.word(), u32::MAX);
+            list.settled();
+        }
+        sound
     }
 
     /// The owner's first step: says that it is inside, unless the last owner died or panicked there.
@@ -306,6 +314,26 @@ impl RawMutex {
         self.note(STATE).store(POISONED, Relaxed);
     }
 
+    /// The owner panicked, and still has it.
+    #[cold]
+    pub(crate) fn poison(&self, list: List) {
+        compiler_fence();
+        self.note(STATE).store(POISONED | list.process(), Relaxed);
+    }
+
+    /// The owner's last step before the unlock, where it may have been poisoned meanwhile.
+    pub(crate) fn leave_as_it_is(&self) {
+        compiler_fence();
+        let state = self.note(STATE);
+        state.store(state.load(Relaxed) & POISONED, Relaxed);
+    }
+
+    /// Where the lock is in the records of the calling thread; `None`: it does not have it, or has it
+    /// by another mapping of the same memory.
+    pub(crate) fn slot(&self, list: List) -> Option<Slot> {
+        list.find(&self.robust)
+    }
+
     /// The owner repairs what it found damaged: until it [leaves](RawMutex::leave), its own death is
     /// the one that is told. Gives what [`RawMutex::relinquish`] puts back.
     pub(crate) fn begin_repair(&self, list: List) -> u32 {
@@ -335,7 +363,6 @@ impl RawMutex {
     }
 
     /// How often the owner has it. The owner's to read and write.
-    #[allow(dead_code, reason = "recursive locks count it")]
     pub(crate) fn depth(&self) -> &AtomicU32 {
         self.note(DEPTH)
     }

@@ -21,7 +21,7 @@ pub enum Kind {
     Process,
     /// A value that one thread has at a time, [`crate::Mutex`].
     Mutex,
-    /// The same for owners that acquire it again and again, `RecursiveMutex`.
+    /// The same for owners that acquire it again and again, [`crate::RecursiveMutex`].
     RecursiveMutex,
 }
 

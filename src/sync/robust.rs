@@ -84,11 +84,20 @@ pub(crate) mod model {
             Slot(word)
         }
 
+        pub(crate) unsafe fn remove_first(self, _: &RobustWord, _: Slot) -> bool {
+            false
+        }
+
         pub(crate) unsafe fn remove(self, word: &RobustWord, slot: Slot) -> bool {
             assert!(self.thread.pending.get().is_some(), "unlinked without being pending");
             assert!(std::ptr::eq(slot.0, word), "another word's slot");
             self.thread.linked.borrow_mut().retain(|&linked| !std::ptr::eq(linked, word));
             true
+        }
+
+        pub(crate) fn find(self, word: &RobustWord) -> Option<Slot> {
+            let linked = self.thread.linked.borrow();
+            linked.iter().any(|&other| std::ptr::eq(other, word)).then_some(Slot(word))
         }
 
         /// The kernel's part at the death of the thread.

@@ -31,7 +31,7 @@ use super::fork;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::local::compiler_fence;
 use std::ptr;
-use thread::{NONE, Record, THREAD, Thread};
+use thread::{APART, Record, THREAD, Thread, read};
 
 pub(crate) use thread::Slot;
 
@@ -92,7 +92,7 @@ struct Head {
 
 /// Locks that the calling thread holds in this process.
 pub(crate) fn locks_held() -> u32 {
-    List::of_this_thread().map_or(0, |list| list.thread.locks.get())
+    List::of_this_thread().map_or(0, |list| list.thread.locks())
 }
 
 /// The calling thread's list. Never leaves the thread.
@@ -138,11 +138,21 @@ impl List {
         self.thread.epoch.get()
     }
 
+    /// The list of a thread that has asked for it in this process before.
+    #[inline(always)]
+    pub(crate) fn known() -> List {
+        THREAD.with(|thread| {
+            let thread = ptr::from_ref(thread);
+            // SAFETY: as in `of_this_thread`.
+            List { thread: unsafe { &*thread } }
+        })
+    }
+
     /// Whether the thread may hold one more lock. Where it says so, [`List::insert`] has its record.
     #[inline(always)]
     pub(crate) fn has_room(self) -> bool {
-        let thread = self.thread;
-        thread.locks.get() < LOCKS && (thread.free.get() != NONE || thread.grow())
+        // SAFETY: in the chain.
+        !unsafe { read(self.thread.newest()) }.newer.is_null() || self.thread.more()
     }
 
     /// Announces that `word` is about to enter or leave the list: should the thread die now, the
@@ -178,6 +188,11 @@ impl List {
         self.settled();
     }
 
+    /// Where a word is in the records; `None`: it is not linked by this thread.
+    pub(crate) fn find(self, word: &RobustWord) -> Option<Slot> {
+        self.thread.find(word.node())
+    }
+
     /// Links a lock that the thread has just acquired. It is [pending](List::pending), and
     /// [`List::has_room`] has said yes.
     ///
@@ -186,20 +201,30 @@ impl List {
     /// it has returned true or the thread has ended.
     #[inline(always)]
     pub(crate) unsafe fn insert(self, word: &RobustWord) -> Slot {
-        self.thread.locks.set(self.thread.locks.get() + 1);
         // SAFETY: as the caller's.
         unsafe { self.enlist(word) }
+    }
+
+    /// Takes a lock out that the thread is about to release, if it is the first of the list and the
+    /// records know the next; it is [pending](List::pending). False: it is for [`List::remove`].
+    ///
+    /// # Safety
+    /// [`List::insert`] of this word in this thread and process gave `slot`, the word is still
+    /// mapped, and it has not been removed since.
+    #[inline(always)]
+    pub(crate) unsafe fn remove_first(self, word: &RobustWord, slot: Slot) -> bool {
+        // SAFETY: as the caller's.
+        unsafe { self.delist_first(word, slot) }
     }
 
     /// Takes a lock out that the thread is about to release; it is [pending](List::pending). False:
     /// the links are damaged, and the word has to stay mapped for as long as the thread lives.
     ///
     /// # Safety
-    /// [`List::insert`] of this word in this thread and process gave `slot`, the word is still
-    /// mapped, and it has not been removed since.
-    #[inline(always)]
+    /// As [`List::remove_first`].
+    #[cold]
+    #[inline(never)]
     pub(crate) unsafe fn remove(self, word: &RobustWord, slot: Slot) -> bool {
-        self.thread.locks.set(self.thread.locks.get() - 1);
         // SAFETY: as the caller's.
         unsafe { self.delist(word, slot) }
     }
@@ -209,12 +234,14 @@ impl List {
     /// # Safety
     /// As [`List::insert`], until [`List::unlink`] has returned true.
     pub(crate) unsafe fn link(self, word: &RobustWord) -> Option<Slot> {
-        if self.thread.free.get() == NONE && !self.thread.grow() {
+        if !self.thread.more_beside() {
             return None;
         }
         self.pending(word);
         word.word.store(self.id(), Ordering::Release);
-        // SAFETY: as the caller's.
+        // For whoever looks from outside: the records say it, and libc writes it where it needs it.
+        word.previous.store(self.thread.head.get() as u64, Ordering::Relaxed);
+        // SAFETY: as the caller's; with a free record.
         let slot = unsafe { self.enlist(word) };
         self.settled();
         Some(slot)
@@ -224,7 +251,7 @@ impl List {
     /// the links are damaged, and the word has to stay mapped for as long as the thread lives.
     ///
     /// # Safety
-    /// As [`List::remove`], after [`List::link`].
+    /// As [`List::remove_first`], after [`List::link`].
     pub(crate) unsafe fn unlink(self, word: &RobustWord, slot: Slot) -> bool {
         self.pending(word);
         // SAFETY: as the caller's.
@@ -234,95 +261,113 @@ impl List {
             super::futex::wake(&word.word, u32::MAX);
         }
         self.settled();
+        if sound {
+            // SAFETY: made free by `delist`.
+            unsafe { self.thread.take_from_chain(slot.0) };
+        }
         self.thread.free_if_done();
         sound
     }
 
-    fn address(self) -> u64 {
-        self.thread.head.get() as u64
-    }
-
     /// # Safety
-    /// As [`List::insert`]; there is a free slot, and the word is pending.
+    /// As [`List::insert`]; there is a free record, and the word is pending.
     #[inline(always)]
     unsafe fn enlist(self, word: &RobustWord) -> Slot {
-        let (thread, head, node) = (self.thread, self.address(), word.node());
-        let first = thread.head().next.load(Ordering::Relaxed);
+        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
+        let first = head.next.load(Ordering::Relaxed);
         word.next.store(first, Ordering::Relaxed);
-        word.previous.store(head, Ordering::Relaxed);
-        // Bit 0 of a link is the kernel's flag for priority inheritance, not part of the address.
-        let first_node = first & !1;
-        if first_node != head {
-            // SAFETY: the head leads to a node of ours or of libc's, which has its `previous` just
-            // before it and stays mapped while it is linked.
-            unsafe { write(first_node - 8, node) };
+        // SAFETY: in the chain.
+        let Record { node: known, newer: record, .. } = unsafe { read(thread.newest()) };
+        let mut noted = node;
+        if first != known & !APART {
+            noted |= APART;
+            // Bit 0 of a link is the kernel's flag for priority inheritance, not part of the
+            // address.
+            // SAFETY: the head leads to a node of libc's, which has its `previous` just before it
+            // and stays mapped while it is linked.
+            unsafe { write((first & !1) - 8, node) };
         }
-        let (slot, newest) = (thread.free.get(), thread.newest.get());
-        thread.free.set(thread.read(slot).older);
-        thread.write(slot, Record { node, newer: NONE, older: newest });
-        if newest != NONE {
-            thread.write(newest, Record { newer: slot, ..thread.read(newest) });
-        }
-        thread.newest.set(slot);
+        // SAFETY: free, and in the chain.
+        unsafe { (*record).node = noted };
+        thread.newest.set(record);
         compiler_fence(Ordering::SeqCst);
-        thread.head().next.store(node, Ordering::Relaxed);
-        Slot(slot)
+        head.next.store(node, Ordering::Relaxed);
+        Slot(record)
     }
 
     /// # Safety
-    /// As [`List::remove`]; the word is pending.
+    /// As [`List::remove_first`]; the word is pending.
     #[inline(always)]
-    unsafe fn delist(self, word: &RobustWord, slot: Slot) -> bool {
-        let (thread, head, node) = (self.thread, self.address(), word.node());
-        let Record { newer, older, .. } = thread.read(slot.0);
-        let previous = if newer == NONE { head } else { thread.read(newer).node };
-        // SAFETY: the head, or a node that is on record, and so linked and mapped.
-        let leads_here = unsafe { read(previous) } == node;
-        let (next, leads_back) = if older == NONE {
-            (head, word.next.load(Ordering::Relaxed) == head)
-        } else {
-            let next = thread.read(older).node;
-            // SAFETY: a node that is on record, and so linked and mapped.
-            (next, unsafe { read(next - 8) } == node)
-        };
-        if leads_here && leads_back {
-            if older != NONE {
-                // SAFETY: as its read.
-                unsafe { write(next - 8, previous) };
-            }
-            // SAFETY: as its read.
-            unsafe { write(previous, next) };
-        } else if !delist_by_links(word, head) {
-            return false;
-        }
-        if newer == NONE {
+    unsafe fn delist_first(self, word: &RobustWord, Slot(record): Slot) -> bool {
+        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
+        // SAFETY: in the chain, and in use.
+        let Record { node: noted, older, .. } = unsafe { read(record) };
+        // Then it is the newest, too.
+        let is_first = head.next.load(Ordering::Relaxed) == node;
+        if is_first && noted == node {
+            // SAFETY: in the chain.
+            let next = unsafe { read(older) }.node & !APART;
+            head.next.store(next, Ordering::Relaxed);
             thread.newest.set(older);
+        }
+        is_first && noted == node
+    }
+
+    /// # Safety
+    /// As [`List::remove_first`]; the word is pending.
+    unsafe fn delist(self, word: &RobustWord, Slot(record): Slot) -> bool {
+        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
+        let end = ptr::from_ref(head) as u64;
+        // SAFETY: in the chain, and in use.
+        let Record { node: noted, older, newer, .. } = unsafe { read(record) };
+        let is_newest = thread.newest() == record;
+        // Whom the records know to be the neighbours.
+        let previous = if is_newest {
+            (head.next.load(Ordering::Relaxed) & !1 == node).then_some(end)
         } else {
-            thread.write(newer, Record { older, ..thread.read(newer) });
+            // SAFETY: in the chain: the newest is behind this one.
+            Some(unsafe { read(newer) }.node).filter(|node| node & APART == 0)
+        };
+        // SAFETY: in the chain: the head's is before this one.
+        let next = (noted & APART == 0).then(|| unsafe { read(older) }.node & !APART);
+        match (previous, next) {
+            // SAFETY: the head, or a node that is on record, and so linked and mapped.
+            (Some(previous), Some(next)) => unsafe { write(previous, next) },
+            (previous, next) => {
+                if !delist_by_links(word, end, previous, next) {
+                    return false;
+                }
+            }
         }
-        if older != NONE {
-            thread.write(older, Record { newer, ..thread.read(older) });
+        if !is_newest {
+            // What stood between this one and the older one stands below the newer one.
+            // SAFETY: in the chain.
+            unsafe { (*newer).node |= noted & APART };
         }
-        thread.discard(slot.0);
+        // SAFETY: in the chain, and in use.
+        unsafe { thread.free(record) };
         true
     }
 }
 
-/// Takes a word out by its own links, where they lead to neighbours that lead back.
-#[cold]
-#[inline(never)]
-fn delist_by_links(word: &RobustWord, head: u64) -> bool {
+/// Takes a word out where the records do not know both of its neighbours: by its own links, if they
+/// lead to neighbours that lead back.
+fn delist_by_links(word: &RobustWord, end: u64, previous: Option<u64>, next: Option<u64>) -> bool {
     let node = word.node();
-    let next = word.next.load(Ordering::Relaxed);
-    let previous = word.previous.load(Ordering::Relaxed) & !1;
+    let next_is_known = next.is_some();
+    let next = next.unwrap_or_else(|| word.next.load(Ordering::Relaxed));
+    let previous = previous.unwrap_or_else(|| word.previous.load(Ordering::Relaxed) & !1);
     let next_node = next & !1;
     // A node that leads to itself would seem to be its own neighbour.
     let sound = ![previous, next_node].contains(&node)
         && probe(previous).is_some_and(|link| link & !1 == node)
-        && (next_node == head || probe(next_node.wrapping_sub(8)).map(|l| l & !1) == Some(node));
+        && (next_is_known
+            || next_node == end
+            || probe(next_node.wrapping_sub(8)).map(|link| link & !1) == Some(node));
     if sound {
-        if next_node != head {
-            // SAFETY: just read: mapped, and the link of a neighbour back to this node.
+        if next_node != end {
+            // SAFETY: a node that is on record, or one just read: mapped, with its link back to this
+            // one.
             unsafe { write(next_node - 8, previous) };
         }
         // SAFETY: just read: mapped, and the link of a neighbour (or the head) to this node.
@@ -333,15 +378,6 @@ fn delist_by_links(word: &RobustWord, head: u64) -> bool {
 
 /// # Safety
 /// Eight aligned bytes are mapped there, which are a link or a head's first.
-#[inline(always)]
-unsafe fn read(address: u64) -> u64 {
-    // SAFETY: as the caller's.
-    let link = unsafe { AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(address as usize)) };
-    link.load(Ordering::Relaxed)
-}
-
-/// # Safety
-/// As [`read`].
 #[inline(always)]
 unsafe fn write(address: u64, value: u64) {
     // SAFETY: as the caller's.
