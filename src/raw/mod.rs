@@ -6,6 +6,8 @@
 
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_mutex;
 pub(crate) mod mutex;
 pub(crate) mod publication;
 pub(crate) mod ring;
