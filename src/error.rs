@@ -162,6 +162,20 @@ pub enum Error {
         "this handle belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
     )]
     Forked,
+    /// The calling thread holds locks, which a child would have copies of and could not release.
+    #[error("the calling thread holds {locks} locks; release them before a child is started")]
+    Holding {
+        /// How many.
+        locks: u32,
+    },
+    /// The segment was made in another pid namespace, where the same id means another thread.
+    #[error(
+        "`{name}` was made in another pid namespace; locks work between processes of one namespace only"
+    )]
+    OtherPidNamespace {
+        /// The name or label.
+        name: String,
+    },
     /// A child could not be started or spoken to.
     #[error("{what} failed: {source}")]
     Process {

@@ -74,11 +74,13 @@ impl Plan {
 
 const _: () = {
     use crate::member::Participant;
+    use crate::raw::mutex::RawMutex;
     use crate::raw::ring::{Control, Head, Lane};
     use crate::segment::{Block, Header};
     assert!(cfg!(target_endian = "little"));
     assert!(size_of::<Header>() == 256 && align_of::<Header>() == 128);
     assert!(size_of::<Participant>() == 64);
+    assert!(size_of::<RawMutex>() == 40 && align_of::<RawMutex>() == 8);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);
 };

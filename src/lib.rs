@@ -9,6 +9,7 @@
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
 //! | keep many objects in one named piece of memory | [`Segment`] |
+//! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -41,6 +42,8 @@ pub mod inspect;
 #[cfg(not(all(test, loom)))]
 mod layout;
 #[cfg(not(all(test, loom)))]
+mod lock;
+#[cfg(not(all(test, loom)))]
 mod member;
 #[cfg(not(all(test, loom)))]
 mod process;
@@ -56,6 +59,8 @@ mod wait;
 pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
+#[cfg(not(all(test, loom)))]
+pub use lock::{LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

@@ -17,12 +17,12 @@
 
 use super::Membership;
 use crate::sync::local::Ordering;
-use crate::sys::robust::List;
+use crate::sys::robust::{List, Slot};
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Beacons a thread can have. The kernel walks 2,048 words of a list, and the thread's locks are in
-/// it too; a process with more segments goes without, and its peers look on a timer.
+/// Beacons a thread can have beside its locks. A process with more segments goes without, and its
+/// peers look on a timer.
 const LIMIT: usize = 512;
 
 thread_local! {
@@ -30,12 +30,18 @@ thread_local! {
 }
 
 /// The memberships whose beacons are in this thread's list.
-struct Mine(RefCell<Vec<Arc<Membership>>>);
+struct Mine(RefCell<Vec<Lit>>);
+
+/// A beacon that is linked, and where.
+struct Lit {
+    membership: Arc<Membership>,
+    slot: Slot,
+}
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        for membership in self.0.take() {
-            extinguish(membership);
+        for lit in self.0.take() {
+            extinguish(lit);
         }
     }
 }
@@ -49,18 +55,21 @@ pub(crate) fn arm(membership: &Arc<Membership>) {
     // A thread that is past its destructors arms nothing.
     let _ = MINE.try_with(|mine| {
         let Ok(mut mine) = mine.0.try_borrow_mut() else { return };
-        for idle in mine.extract_if(.., |m| m.retired.load(Ordering::Relaxed) != 0) {
+        let idle = |lit: &mut Lit| lit.membership.retired.load(Ordering::Relaxed) != 0;
+        for idle in mine.extract_if(.., idle) {
             extinguish(idle);
         }
         let Some(list) = List::of_this_thread().filter(|_| mine.len() < LIMIT) else { return };
         if membership.armed.swap(1, Ordering::AcqRel) != 0 {
             return;
         }
-        mine.push(membership.clone());
         // SAFETY: `armed` was 0, so the word is in no list of this process, and no other process
         // links the word of a stamp that is ours; it stays mapped because `mine` owns the
         // membership until `extinguish`.
-        unsafe { list.link(&membership.entry().beacon) };
+        match unsafe { list.link(&membership.entry().beacon) } {
+            Some(slot) => mine.push(Lit { membership: membership.clone(), slot }),
+            None => membership.armed.store(0, Ordering::Release),
+        }
     });
 }
 
@@ -70,21 +79,21 @@ pub(crate) fn retire(membership: Arc<Membership>) {
     membership.retired.store(1, Ordering::Relaxed);
     let _ = MINE.try_with(|mine| {
         let Ok(mut mine) = mine.0.try_borrow_mut() else { return };
-        if let Some(i) = mine.iter().position(|m| Arc::ptr_eq(m, &membership)) {
+        if let Some(i) = mine.iter().position(|lit| Arc::ptr_eq(&lit.membership, &membership)) {
             extinguish(mine.swap_remove(i));
         }
     });
 }
 
 /// Takes a beacon out of this thread's list.
-fn extinguish(membership: Arc<Membership>) {
+fn extinguish(Lit { membership, slot }: Lit) {
     if !membership.is_current() {
         // A forked child's copy of its parent's records: libc gave the child an empty list.
         return;
     }
     let unlinked = List::of_this_thread().is_some_and(|list| {
         // SAFETY: this thread linked it in this process, and the membership keeps it mapped.
-        unsafe { list.unlink(&membership.entry().beacon) }
+        unsafe { list.unlink(&membership.entry().beacon, slot) }
     });
     if unlinked {
         membership.armed.store(0, Ordering::Release);

@@ -24,7 +24,7 @@ use crate::sync::futex;
 use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Ended, signals};
-use crate::sys::{file, time};
+use crate::sys::{file, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
 use std::fs::File;
@@ -116,12 +116,17 @@ impl<R: Outcome> Process<R> {
     /// before threads where you can.
     ///
     /// # Errors
-    /// [`Error::Process`] where the kernel refuses another process; [`Error::NoSpace`],
-    /// [`Error::TableFull`], [`Error::Os`].
+    /// [`Error::Process`] where the kernel refuses another process; [`Error::Holding`] while the
+    /// calling thread holds a lock of this crate; [`Error::NoSpace`], [`Error::TableFull`],
+    /// [`Error::Os`].
     pub fn spawn<F>(f: F) -> Result<Self>
     where
         F: FnOnce() -> R + Send + 'static,
     {
+        let locks = robust::locks_held();
+        if locks > 0 {
+            return Err(Error::Holding { locks });
+        }
         reap_left_alone();
         let starting = STARTING.lock();
         let info = ObjectInfo::of::<Launch>(Kind::Process, 1);

@@ -6,6 +6,9 @@
 
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_mutex;
+pub(crate) mod mutex;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;

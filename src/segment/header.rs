@@ -58,6 +58,8 @@ pub(crate) struct Geometry {
     pub(crate) created: SystemTime,
     /// By which process.
     pub(crate) creator: u32,
+    /// The pid namespace of that process, in which the ids of its locks' owners are counted.
+    pub(crate) namespace: u64,
 }
 
 /// Bytes in front of the first block.
@@ -76,6 +78,7 @@ impl Geometry {
             heap: OVERHEAD,
             created: SystemTime::now(),
             creator: std::process::id(),
+            namespace: sys::process::pid_namespace(),
         })
     }
 
@@ -92,7 +95,7 @@ impl Geometry {
         header.heap.store(self.heap, Relaxed);
         header.created.store(since.as_nanos() as u64, Relaxed);
         header.creator.store(u64::from(self.creator), Relaxed);
-        header.namespace.store(sys::process::pid_namespace(), Relaxed);
+        header.namespace.store(self.namespace, Relaxed);
         header.heap_end.store(self.heap, Relaxed);
         header.reserved_end.store(reserved_end, Relaxed);
         header.magic.store(MAGIC, Relaxed);
@@ -134,6 +137,7 @@ impl Geometry {
                 .checked_add(Duration::from_nanos(header.created.load(Relaxed)))
                 .unwrap_or(SystemTime::UNIX_EPOCH),
             creator: header.creator.load(Relaxed) as u32,
+            namespace: header.namespace.load(Relaxed),
         };
         if geometry.length != mapping.len() {
             return Err(mapping.corrupted("its length is not that of its file"));

@@ -19,6 +19,10 @@ pub enum Kind {
     Duplex,
     /// What a parent and a child process know of each other, [`crate::Process`].
     Process,
+    /// A value that one thread has at a time, [`crate::Mutex`].
+    Mutex,
+    /// The same for owners that acquire it again and again, [`crate::RecursiveMutex`].
+    RecursiveMutex,
 }
 
 impl Kind {
@@ -27,6 +31,8 @@ impl Kind {
             Kind::Ring => 1,
             Kind::Duplex => 2,
             Kind::Process => 3,
+            Kind::Mutex => 4,
+            Kind::RecursiveMutex => 5,
         }
     }
 
@@ -35,6 +41,8 @@ impl Kind {
             1 => Some(Kind::Ring),
             2 => Some(Kind::Duplex),
             3 => Some(Kind::Process),
+            4 => Some(Kind::Mutex),
+            5 => Some(Kind::RecursiveMutex),
             _ => None,
         }
     }
@@ -46,6 +54,8 @@ impl fmt::Display for Kind {
             Kind::Ring => "ring",
             Kind::Duplex => "duplex",
             Kind::Process => "process",
+            Kind::Mutex => "mutex",
+            Kind::RecursiveMutex => "recursive mutex",
         })
     }
 }

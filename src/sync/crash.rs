@@ -15,6 +15,20 @@ pub(crate) enum Point {
     Published,
     /// A sleeper's flag is taken down and the sleeper is not woken yet.
     FlagTaken,
+    /// A lock is acquired and not yet linked.
+    LockAcquired,
+    /// A lock is acquired and linked.
+    LockLinked,
+    /// A waiter for a lock has announced itself and does not sleep yet.
+    LockAnnounced,
+    /// A waiter for a lock was woken.
+    LockWoken,
+    /// A lock is unlinked and not yet released.
+    LockUnlinked,
+    /// A lock's owner has put in doubt whether anybody sleeps.
+    LockDoubted,
+    /// A lock is released and nobody was woken yet.
+    LockFreed,
 }
 
 #[cfg(not(all(test, loom)))]

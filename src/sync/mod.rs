@@ -9,11 +9,18 @@
 pub(crate) mod barrier;
 pub(crate) mod crash;
 pub(crate) mod futex;
+pub(crate) mod robust;
 
 #[cfg(not(all(test, loom)))]
 mod imp {
     pub(crate) mod atomic {
         pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+        /// Keeps the compiler from moving memory accesses across.
+        #[inline(always)]
+        pub(crate) fn compiler_fence() {
+            core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        }
     }
     pub(crate) mod hint {
         pub(crate) use crate::sys::process::yield_now;
@@ -28,6 +35,9 @@ mod imp {
 mod imp {
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+        /// loom reorders nothing within a thread.
+        pub(crate) fn compiler_fence() {}
     }
     pub(crate) mod hint {
         /// Gives way to the other threads of the model: a spin that could go on for ever is cut by

@@ -1,0 +1,6 @@
+//! Models of the protocols, explored exhaustively: every interleaving of a few participants, each of
+//! which may be killed before any of its steps, with sequentially consistent memory. (The memory
+//! orderings are loom's business, in `src/raw/models*.rs`.)
+
+mod explorer;
+mod mutex;
