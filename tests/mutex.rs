@@ -559,7 +559,7 @@ fn exclusion_holds_while_holders_and_waiters_are_killed() {
     let start = |mutex: Mutex<Inside>| {
         child(move || {
             let me = u64::from(std::process::id());
-            while me != 0 {
+            for _ in 0u64.. {
                 let repair = |value: &mut Inside| {
                     value.owner = 0;
                     value.right = value.left;
