@@ -557,9 +557,9 @@ fn exclusion_holds_while_holders_and_waiters_are_killed() {
     let inside = Inside { owner: 0, left: 0, right: 0, repairs: 0 };
     let mutex = Mutex::new(inside).unwrap();
     let start = |mutex: Mutex<Inside>| {
-        child(move || {
+        child::<(), _>(move || {
             let me = u64::from(std::process::id());
-            for _ in 0u64.. {
+            loop {
                 let repair = |value: &mut Inside| {
                     value.owner = 0;
                     value.right = value.left;
