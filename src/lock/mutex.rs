@@ -6,9 +6,7 @@ use super::handle::Handle;
 use super::{LockError, MutexGuard, RecoveryGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, RawMutex};
-use crate::segment::{
-    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sync::robust::{List, Slot};
 use crate::sys::time;
 use crate::wait::NEVER;
@@ -122,58 +120,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
         Self::make(Location::Unnamed, value)
     }
 
-    /// Makes a mutex and gives it a name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::NoSpace`], [`Error::TooLarge`].
-    pub fn create(name: &str, value: T) -> Result<Self> {
-        Self::make(Location::Named(name), value)
-    }
-
-    /// Opens the mutex of that name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object or has another value
-    /// type; [`Error::OtherPidNamespace`]; [`Error::NotOurs`], [`Error::Version`],
-    /// [`Error::Corrupted`].
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the mutex of that name, or makes it with this value. One that was there keeps the value
-    /// it has.
-    ///
-    /// # Errors
-    /// As [`Mutex::open`] and [`Mutex::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str, value: T) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, value))
-    }
-
-    /// Makes a mutex in a segment, under a label.
-    ///
-    /// # Errors
-    /// [`Error::LabelTaken`], [`Error::InvalidLabel`], [`Error::SegmentFull`],
-    /// [`Error::OtherPidNamespace`].
-    pub fn new_in(segment: &Segment, label: &str, value: T) -> Result<Self> {
-        Self::make(Location::In(segment, label), value)
-    }
-
-    /// Opens the mutex with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::OtherPidNamespace`],
-    /// [`Error::Corrupted`].
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the mutex with that label in a segment, or makes it with this value.
-    ///
-    /// # Errors
-    /// As [`Mutex::open_in`] and [`Mutex::new_in`], without `LabelNotFound` and `LabelTaken`.
-    pub fn open_or_create_in(segment: &Segment, label: &str, value: T) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label, value))
-    }
+    constructors!("a mutex", value: T);
 
     /// Acquires the lock.
     ///
@@ -365,14 +312,6 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
 pub(super) const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
 
 impl<T> Mutex<T> {
-    /// Takes a name away. Who has the mutex open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
-
     /// Whether a thread holds it. Stale by the time the caller looks at it.
     pub fn is_locked(&self) -> bool {
         self.handle.owner_thread().is_some()

@@ -6,7 +6,7 @@ use super::LockError;
 use super::handle::Handle;
 use super::mutex::{NO_VALUE, plan, show};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Origin, Segment, open_or_create};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};
 use crate::sync::robust::List;
 use crate::sys::time;
@@ -79,55 +79,7 @@ impl<T: NoUninit + CheckedBitPattern> RecursiveMutex<T> {
         Self::make(Location::Unnamed, value)
     }
 
-    /// Makes one and gives it a name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::NoSpace`], [`Error::TooLarge`].
-    pub fn create(name: &str, value: T) -> Result<Self> {
-        Self::make(Location::Named(name), value)
-    }
-
-    /// Opens the one of that name.
-    ///
-    /// # Errors
-    /// As [`Mutex::open`](crate::Mutex::open).
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the one of that name, or makes it with this value.
-    ///
-    /// # Errors
-    /// As [`RecursiveMutex::open`] and [`RecursiveMutex::create`], without `NotFound` and
-    /// `NameTaken`.
-    pub fn open_or_create(name: &str, value: T) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, value))
-    }
-
-    /// Makes one in a segment, under a label.
-    ///
-    /// # Errors
-    /// As [`Mutex::new_in`](crate::Mutex::new_in).
-    pub fn new_in(segment: &Segment, label: &str, value: T) -> Result<Self> {
-        Self::make(Location::In(segment, label), value)
-    }
-
-    /// Opens the one with that label in a segment.
-    ///
-    /// # Errors
-    /// As [`Mutex::open_in`](crate::Mutex::open_in).
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the one with that label in a segment, or makes it with this value.
-    ///
-    /// # Errors
-    /// As [`RecursiveMutex::open_in`] and [`RecursiveMutex::new_in`], without `LabelNotFound` and
-    /// `LabelTaken`.
-    pub fn open_or_create_in(segment: &Segment, label: &str, value: T) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label, value))
-    }
+    constructors!("a recursive mutex", value: T);
 
     /// Acquires the lock, or acquires it again.
     ///
@@ -263,14 +215,6 @@ impl<T> Drop for Unrepaired<'_, T> {
 }
 
 impl<T> RecursiveMutex<T> {
-    /// Takes a name away. Who has the mutex open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
-
     /// Whether a thread holds it. Stale by the time the caller looks at it.
     pub fn is_locked(&self) -> bool {
         self.handle.owner_thread().is_some()

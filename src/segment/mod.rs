@@ -7,6 +7,7 @@
 mod arena;
 mod attachment;
 mod block;
+mod constructors;
 mod core;
 mod header;
 mod heap;
@@ -20,6 +21,7 @@ mod transfer;
 use arena::make_in_arena;
 pub(crate) use attachment::Attachment;
 pub(crate) use block::{Block, Place};
+pub(crate) use constructors::constructors;
 pub(crate) use core::Core;
 pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{block_at, for_each_block};

@@ -3,7 +3,7 @@
 use super::end::End;
 use super::parts::{Parts, make};
 use super::{Consumer, Element, Producer};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Origin, Segment, open_or_create};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
@@ -40,7 +40,7 @@ pub(super) fn describe<T: Element>(kind: Kind, capacity: usize) -> Result<Object
     Ok(ObjectInfo::of::<T>(kind, capacity as u64))
 }
 
-/// A ring that processes find by its name, or by its label in a [`Segment`].
+/// A ring that processes find by its name, or by its label in a [`Segment`](crate::Segment).
 ///
 /// This is the ring and neither of its ends: take one with [`Ring::producer`] or
 /// [`Ring::consumer`]. Cloning gives another handle to the same ring.
@@ -93,61 +93,7 @@ impl<T: Element> Ring<T> {
         Self::over(location.open(ObjectInfo::of::<T>(Kind::Ring, 0))?)
     }
 
-    /// Makes a ring for `capacity` values and gives it a name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::Zero`], [`Error::TooLarge`],
-    /// [`Error::NoSpace`].
-    pub fn create(name: &str, capacity: usize) -> Result<Self> {
-        Self::make(Location::Named(name), capacity)
-    }
-
-    /// Opens the ring of that name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object or has another
-    /// element type; and as [`Segment::open`].
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the ring of that name, or makes it for `capacity` values. A ring that was there keeps
-    /// the capacity it has.
-    ///
-    /// # Errors
-    /// As [`Ring::open`] and [`Ring::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str, capacity: usize) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, capacity))
-    }
-
-    /// Makes a ring for `capacity` values in a segment, under a label.
-    ///
-    /// # Errors
-    /// [`Error::LabelTaken`], [`Error::InvalidLabel`], [`Error::SegmentFull`], [`Error::Zero`],
-    /// [`Error::TooLarge`].
-    pub fn new_in(segment: &Segment, label: &str, capacity: usize) -> Result<Self> {
-        Self::make(Location::In(segment, label), capacity)
-    }
-
-    /// Opens the ring with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::Corrupted`].
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the ring with that label in a segment, or makes it.
-    ///
-    /// # Errors
-    /// As [`Ring::open_in`] and [`Ring::new_in`], without `LabelNotFound` and `LabelTaken`.
-    pub fn open_or_create_in(
-        segment: &Segment,
-        label: &str,
-        capacity: usize,
-    ) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label, capacity))
-    }
+    constructors!("a ring for `capacity` values", capacity: usize);
 
     /// Takes the sending end: the first one, or that of a producer that left or died, and goes on
     /// where it stopped. [`Producer::predecessor`] says how that went.
@@ -179,15 +125,6 @@ impl<T: Element> Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// Takes a name away, as [`Segment::unlink`] does: from whatever segment has it, and from no
-    /// other file. Who has the ring open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`], [`Error::NotOurs`], [`Error::Os`].
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
-
     /// How many items it holds at most.
     pub fn capacity(&self) -> usize {
         self.attachment.info().capacity as usize
