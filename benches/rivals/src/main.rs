@@ -7,6 +7,7 @@
 mod guard;
 mod harness;
 mod limits;
+mod locking;
 mod os;
 mod ours;
 mod peer;

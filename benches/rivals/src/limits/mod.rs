@@ -3,3 +3,4 @@
 pub(crate) mod bare_ring;
 pub(crate) mod cache_line;
 pub(crate) mod futex_pair;
+pub(crate) mod pthread;

@@ -6,6 +6,8 @@ pub(crate) mod iceoryx2;
 pub(crate) mod ipc_channel;
 pub(crate) mod pipe;
 pub(crate) mod raw_sync;
+pub(crate) mod raw_sync_lock;
 pub(crate) mod rtrb;
 pub(crate) mod seqpacket;
 pub(crate) mod shmem_ipc;
+pub(crate) mod threads;
