@@ -241,7 +241,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     ///
     /// let pair = Mutex::new([1u64, 1])?;
     /// let in_child = pair.clone();
-    /// let child = Process::spawn(move || {
+    /// let child: Process<()> = Process::spawn(move || {
     ///     let mut pair = in_child.lock().expect("it is free");
     ///     pair[0] = 7;
     ///     std::process::abort(); // before the other half is written
