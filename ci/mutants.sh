@@ -64,5 +64,18 @@ mutant object-published-relaxed src/raw/publication.rs 's/(<< 32 \| LIVE, )Relea
 mutant object-read-relaxed src/raw/publication.rs 's/self\.word\.load\(Acquire\)/self.word.load(core::sync::atomic::Ordering::Relaxed)/'
 mutant role-left-relaxed src/raw/role.rs 's/(compare_exchange\(held, left, )AcqRel/${1}core::sync::atomic::Ordering::Relaxed/'
 mutant role-read-relaxed src/raw/role.rs 's/(let word = self\.word\.load\()Acquire/${1}core::sync::atomic::Ordering::Relaxed/'
+mutex=src/raw/mutex.rs
+mutant mutex-released-relaxed $mutex 's/(compare_exchange\(list\.id\(\), 0, )Release/${1}Relaxed/'
+mutant mutex-acquired-relaxed $mutex 's/(compare_exchange\(0, list\.id\(\), )Acquire/${1}Relaxed/'
+mutant mutex-taken-relaxed $mutex 's/(compare_exchange\(seen, mine, )Acquire/${1}Relaxed/'
+mutant mutex-freed-relaxed $mutex 's/(word\.swap\(WAITERS, )Release/${1}Relaxed/'
+mutant mutex-undoubted-relaxed $mutex 's/(compare_exchange\(doubt, 0, )Release/${1}Relaxed/'
+mutant mutex-freed-as-glibc-does $mutex 's/word\.swap\(WAITERS, Release\)/word.swap(0, Release)/'
+mutant mutex-wakes-nobody $mutex 's/futex::wake\(word, 1\) == 0/false/'
+mutant mutex-doubt-wakes-nobody $mutex 's/(point\(Point::LockDoubted\);\n\s*)futex::wake\(word, u32::MAX\);/$1/'
+mutant mutex-doubt-not-taken-away $mutex 's/\(seen \| WAITERS\) & !OWNER_DIED/seen | WAITERS/'
+mutant mutex-settled-before-the-wake $mutex 's/(word\.swap\(WAITERS, Release\);)/$1 list.settled();/'
+mutant mutex-thief-drops-the-mark $mutex 's/list\.id\(\) \| seen & WAITERS \| announced/list.id() | announced/'
+mutant mutex-death-not-told $mutex 's/        if found != 0 \{\n            return Condition::of\(found\);\n        \}\n//'
 
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }

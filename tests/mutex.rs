@@ -609,3 +609,71 @@ fn exclusion_holds_while_holders_and_waiters_are_killed() {
     let value = mutex.lock_or_repair(|value| value.repairs += 1).unwrap();
     println!("{killed} killed, {} additions, {} repairs", value.left, value.repairs);
 }
+
+/// Where the object of a named segment with one object begins, and the pid namespace of its maker.
+const OBJECT: u64 = 256 + 1024 * 64 + 512;
+const NAMESPACE: u64 = 56;
+
+fn file_of(name: &common::Name) -> std::fs::File {
+    std::fs::File::options().read(true).write(true).open(name.path()).unwrap()
+}
+
+#[test]
+fn one_of_another_pid_namespace_is_not_opened() {
+    use std::os::unix::fs::FileExt;
+    let _watchdog = watchdog();
+    let name = name("namespace");
+    let mutex = Mutex::create(&name, 0u64).unwrap();
+    file_of(&name).write_all_at(&7u64.to_le_bytes(), NAMESPACE).unwrap();
+    assert!(matches!(Mutex::<u64>::open(&name), Err(Error::OtherPidNamespace { .. })));
+    // Who was there before has its own copy of the header.
+    drop(mutex.lock().unwrap());
+}
+
+#[test]
+fn damaged_links_lead_nobody_astray() {
+    use std::os::unix::fs::FileExt;
+    let _watchdog = watchdog();
+    let damages: [(u64, u64); 4] = [(0, 0), (0x10_0000, 0x10_0000), (1, u64::MAX), (8, 1 << 47)];
+    for (previous, next) in damages {
+        let done = in_child(move || {
+            let name = name("damaged");
+            let file = file_of_new(&name);
+            let damage = || {
+                file.write_all_at(&previous.to_le_bytes(), OBJECT + 24).unwrap();
+                file.write_all_at(&next.to_le_bytes(), OBJECT + 32).unwrap();
+            };
+            let damaged = Mutex::<u64>::open(&name).unwrap();
+            let (below, above) = (Mutex::new(0u64).unwrap(), Mutex::new(0u64).unwrap());
+            let libc = Libc::new();
+            // Alone, and between two of ours: the records know its neighbours.
+            let guard = damaged.lock().unwrap();
+            damage();
+            drop(guard);
+            let (first, guard) = (below.lock().unwrap(), damaged.lock().unwrap());
+            let last = above.lock().unwrap();
+            damage();
+            drop(guard);
+            drop((first, last));
+            drop((below.lock().unwrap(), damaged.lock().unwrap()));
+            // Above one of libc's: they do not.
+            assert_eq!(libc.lock(), 0);
+            let guard = damaged.lock().unwrap();
+            damage();
+            drop(guard);
+            assert!(matches!(damaged.lock(), Err(LockError::Corrupted(_))));
+            assert!(matches!(damaged.try_lock(), Err(LockError::Corrupted(_))));
+            drop(damaged);
+            drop(above.lock().unwrap());
+            libc.unlock();
+            drop(above.lock().unwrap());
+            true
+        });
+        assert!(done);
+    }
+}
+
+fn file_of_new(name: &common::Name) -> std::fs::File {
+    drop(Mutex::create(name, 0u64).unwrap());
+    file_of(name)
+}

@@ -27,20 +27,25 @@ use loom::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
-pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
+fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
     for mode in [Mode::Sleeps, Mode::Spurious] {
-        let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counter = count.clone();
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound.get_or_insert(3);
-        model.check(move || {
-            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            set_mode(mode);
-            scenario();
-        });
-        let count = count.load(std::sync::atomic::Ordering::Relaxed);
-        println!("loom {name} ({mode:?}): {count} executions");
+        check_in(mode, name, scenario);
     }
+}
+
+/// The same under one of them.
+pub(super) fn check_in(mode: Mode, name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = count.clone();
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound.get_or_insert(3);
+    model.check(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        set_mode(mode);
+        scenario();
+    });
+    let count = count.load(std::sync::atomic::Ordering::Relaxed);
+    println!("loom {name} ({mode:?}): {count} executions");
 }
 
 /// What the kernel keeps of a process: marked at its death.

@@ -11,6 +11,8 @@ pub(crate) mod model {
     //! What `exit_robust_list` does, without the links: those are private to their thread, and no
     //! interleaving reaches them.
 
+    #![allow(unsafe_code, reason = "has the contracts of the real one")]
+
     use crate::sync::atomic::{
         AtomicU32,
         Ordering::{AcqRel, Relaxed},
@@ -101,7 +103,6 @@ pub(crate) mod model {
         }
 
         /// The kernel's part at the death of the thread.
-        #[allow(unsafe_code, reason = "the model's words outlive its threads")]
         pub(crate) fn die(self) {
             let pending = self.thread.pending.take();
             for word in self.thread.linked.take() {
