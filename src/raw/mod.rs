@@ -4,6 +4,7 @@
 
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
+pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod publication;

@@ -8,6 +8,7 @@ mod arena;
 mod attachment;
 mod block;
 mod core;
+mod element;
 mod header;
 mod heap;
 mod held;
@@ -29,6 +30,7 @@ pub(crate) use mapping::{Mapping, Shared};
 pub(crate) use name::{Name, directory, unlink_if};
 pub(crate) use transfer::{Prepared, child_stamp, hand_over};
 
+pub use element::Element;
 pub use object::{Kind, ObjectInfo};
 
 use crate::{Error, Result};

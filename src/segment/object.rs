@@ -19,6 +19,14 @@ pub enum Kind {
     Duplex,
     /// What a parent and a child process know of each other, [`crate::Process`].
     Process,
+    /// One atomic, [`crate::Atomic`].
+    Atomic,
+    /// One value, [`crate::Value`].
+    Value,
+    /// Many values in a row, [`crate::Array`].
+    Array,
+    /// The newest of the values that one process publishes, [`crate::Latest`].
+    Latest,
 }
 
 impl Kind {
@@ -27,6 +35,10 @@ impl Kind {
             Kind::Ring => 1,
             Kind::Duplex => 2,
             Kind::Process => 3,
+            Kind::Atomic => 4,
+            Kind::Value => 5,
+            Kind::Array => 6,
+            Kind::Latest => 7,
         }
     }
 
@@ -35,6 +47,10 @@ impl Kind {
             1 => Some(Kind::Ring),
             2 => Some(Kind::Duplex),
             3 => Some(Kind::Process),
+            4 => Some(Kind::Atomic),
+            5 => Some(Kind::Value),
+            6 => Some(Kind::Array),
+            7 => Some(Kind::Latest),
             _ => None,
         }
     }
@@ -46,6 +62,10 @@ impl fmt::Display for Kind {
             Kind::Ring => "ring",
             Kind::Duplex => "duplex",
             Kind::Process => "process",
+            Kind::Atomic => "atomic",
+            Kind::Value => "value",
+            Kind::Array => "array",
+            Kind::Latest => "latest",
         })
     }
 }

@@ -3,16 +3,18 @@
 #![allow(unsafe_code, reason = "refers to a ring in shared memory")]
 
 use super::parts::Parts;
-use crate::channel::{ChannelError, Departure};
-use crate::member::{Doubt, Stamp, Watch};
+use crate::channel::ChannelError;
+use crate::member::{Doubt, Stamp};
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, WriteCursor};
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{barrier, futex};
-use crate::sys::{fork, membarrier, time};
-use crate::wait::{Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, settle};
+use crate::sync::barrier;
+use crate::sys::{fork, membarrier};
+use crate::wait::{
+    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, settle, watch_holder,
+};
 use crate::{Error, Result};
 
 /// One of the two sides of a ring.
@@ -331,62 +333,11 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
     }
 
     fn peer(&mut self, timed_out: bool) -> Result<Asleep<'a>, Self::Output> {
-        match self.look_at_peer(timed_out) {
+        let role = S::peer_role(self.ring.control);
+        match watch_holder(self.attachment.core(), role, timed_out, &mut self.doubt) {
             Ok(Ok(watch)) => Ok(Asleep { other: watch.beacon, slice: watch.slice }),
             Ok(Err(departure)) => Err(Err(ChannelError::Disconnected(departure))),
             Err(error) => Err(Err(error.into())),
-        }
-    }
-}
-
-impl<'a, S: Side> Waiting<'a, '_, S> {
-    /// How to watch the peer, or how it went.
-    fn look_at_peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
-        let (holder, _) = S::peer_role(self.ring.control).read();
-        let stamp = match holder {
-            Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
-            Holder::Closed => return Ok(Err(Departure::Closed)),
-            Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
-            Holder::Held(stamp) => stamp,
-        };
-        let core = self.attachment.core();
-        // The thread that carried this process's beacon may have ended: the peer watches it, too.
-        core.membership()?;
-        let damaged = || core.mapping().corrupted("a role is held by nobody");
-        let stamp = Stamp::unpack(stamp).ok_or_else(damaged)?;
-        let table = core.table()?;
-        if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
-            return Ok(Ok(watch));
-        }
-        let pid = table.pid(stamp);
-        table.pass_on(stamp);
-        Ok(Err(Departure::Died { pid }))
-    }
-}
-
-/// Takes a role that nobody alive has.
-fn claim_role(attachment: &Attachment, role: &Role, me: Stamp, name: &'static str) -> Result<()> {
-    let core = attachment.core();
-    let table = core.table()?;
-    let mut pause = 50_000;
-    loop {
-        let (holder, seen) = role.read();
-        if let Holder::Held(stamp) = holder
-            && let Some(stamp) = Stamp::unpack(stamp)
-            && (stamp == me || !table.is_gone(stamp)?)
-        {
-            if stamp == me || !table.runs_no_more(stamp)? {
-                let pid = table.pid(stamp).unwrap_or(0);
-                return Err(Error::RoleTaken { name: attachment.name().into(), role: name, pid });
-            }
-            // It will never run again, but the kernel is not done with it. Nothing wakes when it is.
-            let never = AtomicU32::new(0);
-            futex::wait_either((&never, 0), None, Some(time::now() + pause));
-            pause = (2 * pause).min(5_000_000);
-            continue;
-        }
-        if role.claim(seen, me.pack()) {
-            return Ok(());
         }
     }
 }
