@@ -107,6 +107,8 @@ impl<T: Element> Array<T> {
         let attachment = location.make(info, plan, |blank| {
             blank.put(0, Head { reserved: [const { AtomicU64::new(0) }; 16] });
             let mut offset = first;
+            // Elements without bytes can be very many.
+            let parts = parts.take_while(|_| size_of::<T>() > 0);
             for part in parts {
                 let bytes: &[u8] = bytemuck::cast_slice(part);
                 blank.put_bytes(offset, bytes);
@@ -273,6 +275,9 @@ impl<T: Element> Array<T> {
     /// [`CellError::OutOfRange`], [`CellError::Forked`]: nothing was changed.
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) -> Result<(), CellError> {
         let range = self.resolve(range)?;
+        if size_of::<T>() == 0 {
+            return Ok(());
+        }
         let batch = vec![value; range.len().min(BATCH)];
         for first in range.clone().step_by(BATCH) {
             self.store_range(first, &batch[..BATCH.min(range.end - first)])?;

@@ -205,6 +205,12 @@ impl Store {
             let bytes = unsafe { core::slice::from_raw_parts_mut(to.cast(), size_of::<T>()) };
             return self.read_bytes(bytes);
         }
+        self.read_checked_into(to)
+    }
+
+    /// As [`Store::read_into`]. Apart, because the value is on the stack here.
+    #[inline(never)]
+    fn read_checked_into<T: Element>(&self, to: &mut T) -> Result<u64, CellError> {
         let (value, version) = self.read()?;
         *to = value;
         Ok(version)
