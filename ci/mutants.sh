@@ -63,5 +63,17 @@ mutant object-published-relaxed src/raw/publication.rs 's/(<< 32 \| LIVE, )Relea
 mutant object-read-relaxed src/raw/publication.rs 's/self\.word\.load\(Acquire\)/self.word.load(core::sync::atomic::Ordering::Relaxed)/'
 mutant role-left-relaxed src/raw/role.rs 's/(compare_exchange\(held, left, )AcqRel/${1}core::sync::atomic::Ordering::Relaxed/'
 mutant role-read-relaxed src/raw/role.rs 's/(let word = self\.word\.load\()Acquire/${1}core::sync::atomic::Ordering::Relaxed/'
+latest=src/raw/latest.rs
+mutant version-published-relaxed $latest 's/(control\.current\.store\(number << INDEX_BITS \| next as u64, )Release/${1}Relaxed/'
+mutant version-read-relaxed $latest 's/(let mut current = self\.control\.current\.load\()Acquire/${1}Relaxed/'
+mutant newer-version-read-relaxed $latest 's/(let newer = self\.control\.current\.load\()Acquire/${1}Relaxed/'
+mutant version-written-without-fence $latest 's/        fence\(Release\);\n//'
+mutant version-read-without-fence $latest 's/            fence\(Acquire\);\n//'
+mutant buffer-marked-relaxed $latest 's/(control\.numbers\[next\]\.store\(number, )Release/${1}Relaxed/'
+mutant buffer-mark-read-relaxed $latest 's/(let number = self\.control\.numbers\[index\]\.load\()Acquire/${1}Relaxed/'
+mutant buffer-marked-late $latest 's/(        control\.numbers\[next\]\.store\(number, Release\);\n)(.*?)(        point\(Point::Written\);)/$2$1$3/s'
+mutant buffer-not-looked-at $latest 's/if number == current >> INDEX_BITS \{/if true {/'
+mutant current-buffer-written $latest 's/let next = self\.choose\(index\);/let next = index;/'
+mutant reader-not-woken $latest 's/self\.control\.news\.wake\(\)/()/'
 
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }

@@ -7,6 +7,8 @@
 pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_latest;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;

@@ -2,4 +2,5 @@
 
 pub(crate) mod bare_ring;
 pub(crate) mod cache_line;
+pub(crate) mod cells;
 pub(crate) mod futex_pair;

@@ -9,3 +9,4 @@ pub(crate) mod raw_sync;
 pub(crate) mod rtrb;
 pub(crate) mod seqpacket;
 pub(crate) mod shmem_ipc;
+pub(crate) mod std_lock;

@@ -1,5 +1,7 @@
 //! The rows, one file per group.
 
+mod cell;
+mod ours_cell;
 mod ours_ring;
 mod ring;
 
@@ -7,5 +9,5 @@ use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    ring::rows()
+    [ring::rows(), cell::rows()].into_iter().flatten().collect()
 }
