@@ -235,7 +235,9 @@ fn a_stopped_writer_holds_up_writers_and_no_readers() {
     let found = name.to_string();
     let writer: Child<()> = child(move || {
         let value = Value::<[u64; 512]>::open(&found).unwrap();
-        (1..).for_each(|i| value.store(whole(i)).unwrap());
+        for i in 1.. {
+            value.store(whole(i)).unwrap();
+        }
     });
     while number(&value.load().unwrap()) == 0 {}
     for _ in 0..50 {
@@ -644,7 +646,7 @@ fn a_reader_waits_for_something_newer() {
             let mut seen = reader.seen();
             while let Ok(version) = reader.wait_newer() {
                 assert!(version > seen);
-                seen = reader.read().map(|value| value).unwrap();
+                seen = reader.read().unwrap();
                 assert_eq!(seen, reader.seen());
             }
             seen

@@ -136,7 +136,7 @@ macro_rules! integers {
         impl Integer for $integer {
             type Atomic = all::$name;
         }
-        #[doc = concat!("A `std::sync::atomic::", stringify!($name), "` in shared memory.")]
+        #[doc = concat!("A `", stringify!($name), "` of the standard library in shared memory.")]
         pub type $name = Atomic<all::$name>;
     )*};
 }
@@ -177,7 +177,7 @@ pub struct Bool {
 unsafe impl Shared for Bool {}
 impl sealed::InPlace for Bool {}
 
-/// A `std::sync::atomic::AtomicBool` in shared memory.
+/// An `AtomicBool` in shared memory.
 pub type AtomicBool = Atomic<Bool>;
 
 impl Primitive for Bool {

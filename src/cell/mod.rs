@@ -12,6 +12,7 @@
 mod array;
 mod atomic;
 mod error;
+mod in_place;
 mod iter;
 pub mod latest;
 mod store;
