@@ -9,7 +9,8 @@ use super::CellError;
 use super::error::NOT_A_VALUE;
 use crate::layout::{LINES, Plan};
 use crate::raw::latest::{
-    Announcement, Contradiction, Control, MAX_BUFFERS, MIN_BUFFERS, Versions, announcements,
+    Announcement, Contradiction, Control, HEAD_WORDS, MAX_BUFFERS, MIN_BUFFERS, Versions,
+    announcements,
 };
 use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -47,8 +48,9 @@ fn layout(element_size: u64, buffers: usize) -> Result<Layout> {
     plan.place::<Control>()?;
     let announcements = plan.place_slice::<Announcement>(announcements(buffers) as u64)?;
     let mut one = Plan::new();
+    one.place_slice::<u64>(HEAD_WORDS as u64)?;
     one.place_bytes(element_size, 1, 1)?;
-    let bytes = one.size().max(1).next_multiple_of(LINES);
+    let bytes = one.size().next_multiple_of(LINES);
     let words = plan.place_bytes(bytes, LINES, buffers as u64)?;
     Ok(Layout { announcements, words, stride: bytes / size_of::<u64>() as u64, plan })
 }
@@ -109,7 +111,13 @@ impl Store {
                 let offset = layout.announcements + i * size_of::<Announcement>() as u64;
                 blank.put(offset, Announcement::new());
             }
-            blank.put_bytes(layout.words, bytemuck::bytes_of(initial));
+            for i in 0..(buffers * HEAD_WORDS) as u64 {
+                let (buffer, word) = (i / HEAD_WORDS as u64, i % HEAD_WORDS as u64);
+                let words = layout.words + (buffer * layout.stride + word) * 8;
+                blank.put(words, AtomicU64::new(0));
+            }
+            let first = layout.words + (HEAD_WORDS * size_of::<u64>()) as u64;
+            blank.put_bytes(first, bytemuck::bytes_of(initial));
             Ok(())
         })?;
         Self::over(attachment)

@@ -33,10 +33,14 @@ use crate::sync::crash::{Point, point};
 use crate::sync::{barrier, const_fn, copy};
 use core::mem::MaybeUninit;
 
-/// Buffers at most: their numbers share a line with the word that says which is current.
+/// Buffers at most.
 pub(crate) const MAX_BUFFERS: usize = 15;
 /// Buffers at least: one to read and one to write.
 pub(crate) const MIN_BUFFERS: usize = 2;
+/// Words before the value in a buffer. The first is the number of the value that is in the buffer or
+/// being written to it: beside the value, so that a reader that finds its buffer unchanged finds the
+/// number in its own cache. Written by the writer.
+pub(crate) const HEAD_WORDS: usize = 2;
 /// Bits of `current` that name the buffer.
 const INDEX_BITS: u32 = 8;
 
@@ -47,8 +51,7 @@ pub(crate) struct Control {
     /// Number of the newest value, from 0 on, above [`INDEX_BITS`] of the buffer it is in. Written by
     /// the writer, read by all. (A value of up to 8 bytes needs no versions: then this is the value.)
     pub(crate) current: AtomicU64,
-    /// Of each buffer, the number of the value that is in it or being written to it. By the writer.
-    numbers: [AtomicU64; MAX_BUFFERS],
+    reserved: [AtomicU64; 15],
     /// Who may write, where there are several writers: a packed stamp, or 0.
     pub(crate) claim: AtomicU64,
     /// Who may write, where there is one writer.
@@ -73,12 +76,12 @@ impl Control {
         /// The value number 0 in the first of the buffers.
         pub(crate) const fn new(current: u64, buffers: u64) -> Self {
             #[cfg(not(all(test, loom)))]
-            let numbers = [const { AtomicU64::new(0) }; MAX_BUFFERS];
+            let reserved = [const { AtomicU64::new(0) }; 15];
             #[cfg(all(test, loom))]
-            let numbers = core::array::from_fn(|_| AtomicU64::new(0));
+            let reserved = core::array::from_fn(|_| AtomicU64::new(0));
             Control {
                 current: AtomicU64::new(current),
-                numbers,
+                reserved,
                 claim: AtomicU64::new(0),
                 publisher: Role::new(),
                 news: WaitCell::new(),
@@ -120,7 +123,7 @@ pub(crate) struct Versions<'a> {
     pub(crate) control: &'a Control,
     /// As many as [`announcements`] says.
     pub(crate) announcements: &'a [Announcement],
-    /// All buffers, one behind the other.
+    /// All buffers, one behind the other: each [`HEAD_WORDS`] and then the value.
     pub(crate) words: &'a [AtomicU64],
     /// Words from one buffer to the next. Private to the process, as the number of buffers is.
     pub(crate) stride: usize,
@@ -129,12 +132,15 @@ pub(crate) struct Versions<'a> {
 
 impl<'a> Versions<'a> {
     #[inline(always)]
-    fn buffer(&self, index: usize) -> Result<&'a [AtomicU64], Contradiction> {
+    fn buffer(&self, index: usize) -> Result<(&'a AtomicU64, &'a [AtomicU64]), Contradiction> {
         if index >= self.buffers {
             return Err(Contradiction);
         }
         let first = index * self.stride;
-        self.words.get(first..first + self.stride).ok_or(Contradiction)
+        match self.words.get(first..first + self.stride) {
+            Some([number, _, words @ ..]) => Ok((number, words)),
+            _ => Err(Contradiction),
+        }
     }
 
     /// Copies the newest value, as many bytes as `to` has, and gives its number. `reader` spreads
@@ -149,7 +155,7 @@ impl<'a> Versions<'a> {
         let mut current = self.control.current.load(Acquire);
         loop {
             let index = (current & ((1 << INDEX_BITS) - 1)) as usize;
-            let words = self.buffer(index)?;
+            let (number, words) = self.buffer(index)?;
             if let Some(announcement) = self.announcements.get(reader) {
                 // Relaxed: a hint. Not stored again where it stands, so that its line stays shared.
                 let said = index as u64 + 1;
@@ -162,7 +168,7 @@ impl<'a> Versions<'a> {
             // for that writer has a Release fence between the two.
             fence(Acquire);
             // Acquire: who writes into this buffer made another one current before, which is seen then.
-            let number = self.control.numbers[index].load(Acquire);
+            let number = number.load(Acquire);
             if number == current >> INDEX_BITS {
                 return Ok(number);
             }
@@ -188,10 +194,10 @@ impl<'a> Versions<'a> {
             return Err(Contradiction);
         }
         let next = self.choose(index);
-        let words = self.buffer(next)?;
+        let (mark, words) = self.buffer(next)?;
         let number = (current >> INDEX_BITS).wrapping_add(1) & (u64::MAX >> INDEX_BITS);
         // Release: that another buffer is current by now, to a reader that finds its own taken.
-        control.numbers[next].store(number, Release);
+        mark.store(number, Release);
         // Orders the number before the words: pairs with the fence in `read`.
         fence(Release);
         point(Point::Begun);

@@ -1,6 +1,6 @@
 //! Models of the versions of a value: see [`super::models`] for how they run.
 
-use super::latest::{Announcement, Control, Versions, announcements};
+use super::latest::{Announcement, Control, HEAD_WORDS, Versions, announcements};
 use super::models::{Beacon, check, mortal};
 use super::role::Holder;
 use crate::sync::atomic::{
@@ -34,7 +34,7 @@ impl Shared {
         Arc::new(Shared {
             control,
             announcements: (0..announcements(buffers)).map(|_| Announcement::new()).collect(),
-            words: (0..WORDS * buffers).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..(HEAD_WORDS + WORDS) * buffers).map(|_| AtomicU64::new(0)).collect(),
             buffers,
             beacon: Beacon::new(),
         })
@@ -42,7 +42,7 @@ impl Shared {
 
     fn versions(&self) -> Versions<'_> {
         let Shared { control, announcements, words, buffers, .. } = self;
-        Versions { control, announcements, words, stride: WORDS, buffers: *buffers }
+        Versions { control, announcements, words, stride: HEAD_WORDS + WORDS, buffers: *buffers }
     }
 
     /// Publishes the next number.

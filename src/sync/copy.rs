@@ -5,7 +5,9 @@
 //! Get Along with Programming Language Memory Models?", 2012). The compiler neither joins nor
 //! vectorises those. Long copies on x86-64 are therefore done by assembly, which to the language is
 //! a sequence of such accesses: moves of 16 aligned bytes, which no processor with SSE2 in use today
-//! splits below 8 aligned bytes, in program order as all loads and all stores there are.
+//! splits below 8 aligned bytes, in program order as all loads and all stores there are; or, where
+//! the caller finds out afterwards whether the copy is whole, the processor's string move, whose
+//! accesses may change places among themselves and with nothing before or after it.
 
 #![allow(unsafe_code, reason = "copies between private and shared memory")]
 
@@ -76,13 +78,22 @@ mod blocks {
     /// Bytes of a block.
     pub(super) const BLOCK: usize = 64;
     /// Bytes from which on a block copy is worth its set-up.
-    pub(super) const WORTH_IT: usize = 128;
+    pub(super) const WORTH_IT: usize = 64;
+    /// Bytes from which on the processor's own copy is faster than the blocks. A copy of which the
+    /// caller finds out whether it is whole needs no more of it than single bytes.
+    const LONG: usize = 1024;
 
     #[inline(always)]
     pub(super) fn load(from: &[AtomicU64], to: &mut [MaybeUninit<u8>]) -> usize {
         let blocks = to.len() / BLOCK;
         if to.len() < WORTH_IT || !from.as_ptr().cast::<u8>().cast::<u128>().is_aligned() {
             return 0;
+        }
+        if to.len() >= LONG {
+            let words = to.len() / WORD;
+            // SAFETY: `to` has that many words and `from` is no shorter, says the caller's assertion.
+            unsafe { move_words(from.as_ptr().cast(), to.as_mut_ptr().cast(), words) };
+            return words;
         }
         // SAFETY: `to` has that many blocks and `from` is no shorter, says the caller's assertion;
         // it is aligned.
@@ -96,9 +107,30 @@ mod blocks {
         if from.len() < WORTH_IT || !to.as_ptr().cast::<u8>().cast::<u128>().is_aligned() {
             return 0;
         }
+        if from.len() >= LONG {
+            let words = from.len() / WORD;
+            // SAFETY: as in `load`; atomics may be written through shared references.
+            unsafe { move_words(from.as_ptr(), to.as_ptr().cast_mut().cast(), words) };
+            return words;
+        }
         // SAFETY: as in `load`; atomics may be written through shared references.
         unsafe { store_blocks(to.as_ptr().cast_mut().cast(), from.as_ptr(), blocks) };
         blocks * BLOCK / WORD
+    }
+
+    /// # Safety
+    /// Both ranges have that many words; one of them is shared memory.
+    unsafe fn move_words(from: *const u8, to: *mut u8, words: usize) {
+        // SAFETY: the caller vouches for both ranges; the direction flag is clear in Rust code.
+        unsafe {
+            core::arch::asm!(
+                "rep movsq",
+                inout("rcx") words => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                options(nostack, preserves_flags),
+            );
+        }
     }
 
     /// # Safety

@@ -80,8 +80,10 @@ pub(super) fn update_contended(plan: &Plan) -> Result<f64> {
 type Page = [u64; 512];
 /// Bytes before the control of the only object of a named segment: header, table, head of a block.
 const OBJECT: usize = 256 + 1024 * 64 + 512;
-/// Bytes from there to the buffers: the control, and two announcements.
-const BUFFERS: usize = 256 + 2 * 128;
+/// Bytes from there to the first page: the control, two announcements, and the head of a buffer.
+const BUFFERS: usize = 256 + 2 * 128 + 16;
+/// Bytes from one buffer to the next.
+const STRIDE: usize = 4096 + 128;
 
 /// A named segment mapped by hand.
 struct Mapped {
@@ -110,7 +112,7 @@ impl Mapped {
         let current = unsafe { &*self.at.add(OBJECT).cast::<AtomicU64>() };
         let index = (current.load(Acquire) & 3) as usize;
         // SAFETY: as above: there are four buffers.
-        let buffer = unsafe { self.at.add(OBJECT + BUFFERS + index * size_of::<Page>()) };
+        let buffer = unsafe { self.at.add(OBJECT + BUFFERS + index * STRIDE) };
         // SAFETY: as above. That it races is the point of the limit.
         unsafe { ptr::copy_nonoverlapping(buffer.cast(), to, 1) };
     }
