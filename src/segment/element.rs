@@ -4,7 +4,7 @@
 /// for validity.
 ///
 /// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::CheckedBitPattern`]:
-/// numbers, `bool`, `char`, arrays of them, and `#[repr(C)]` structs and field-less enums that
+/// numbers, `bool`, `char`, arrays of numbers, and `#[repr(C)]` structs and field-less enums that
 /// derive both.
 ///
 /// # Examples
