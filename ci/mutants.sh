@@ -77,5 +77,17 @@ mutant mutex-doubt-not-taken-away $mutex 's/\(seen \| WAITERS\) & !OWNER_DIED/se
 mutant mutex-settled-before-the-wake $mutex 's/(word\.swap\(WAITERS, Release\);)/$1 list.settled();/'
 mutant mutex-thief-drops-the-mark $mutex 's/list\.id\(\) \| seen & WAITERS \| announced/list.id() | announced/'
 mutant mutex-death-not-told $mutex 's/        if found != 0 \{\n            return Condition::of\(found\);\n        \}\n//'
+latest=src/raw/latest.rs
+mutant version-published-relaxed $latest 's/(control\.current\.store\(number << INDEX_BITS \| next as u64, )Release/${1}Relaxed/'
+mutant version-read-relaxed $latest 's/(let mut current = self\.control\.current\.load\()Acquire/${1}Relaxed/'
+mutant newer-version-read-relaxed $latest 's/(let newer = self\.control\.current\.load\()Acquire/${1}Relaxed/'
+mutant version-written-without-fence $latest 's/        fence\(Release\);\n//'
+mutant version-read-without-fence $latest 's/            fence\(Acquire\);\n//'
+mutant buffer-marked-relaxed $latest 's/(mark\.store\(number, )Release/${1}Relaxed/'
+mutant buffer-mark-read-relaxed $latest 's/(let number = number\.load\()Acquire/${1}Relaxed/'
+mutant buffer-marked-late $latest 's/(        mark\.store\(number, Release\);\n)(.*?)(        point\(Point::Written\);)/$2$1$3/s'
+mutant buffer-not-looked-at $latest 's/if number == current >> INDEX_BITS \{/if true {/'
+mutant current-buffer-written $latest 's/let next = self\.choose\(index\);/let next = index;/'
+mutant reader-not-woken $latest 's/self\.control\.news\.wake\(\)/()/'
 
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use commons::spsc::Ring;
-use commons::{Segment, inspect};
+use commons::{Array, AtomicBool, AtomicU64, Latest, Segment, Value, inspect};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -13,14 +13,21 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::var_os("COMMONS_SHM_DIR").map_or_else(|| "/dev/shm".into(), PathBuf::from)
 });
 
-/// A segment with two rings that are in use.
+/// A segment with two rings and one cell of each kind that are in use.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let name = "sound";
-    let segment = Segment::create(name, 1 << 14).expect("room for a small segment");
+    let segment = Segment::create(name, 1 << 15).expect("room for a small segment");
     for label in ["one", "two"] {
         let ring = Ring::<u64>::new_in(&segment, label, 16).expect("room for a small ring");
         ring.producer().expect("nobody else's").push_all(&[1, 2, 3]).expect("room for three");
     }
+    let room = "room for a small cell";
+    Value::new_in(&segment, "word", 'x').expect(room).store('y').expect("a sound value");
+    Value::new_in(&segment, "value", [1u64; 4]).expect(room).store([2; 4]).expect("a sound value");
+    Array::new_in(&segment, "array", 20, true).expect(room).set(3, false).expect("in range");
+    let latest = Latest::new_in(&segment, "latest", &[1u32; 9]).expect(room);
+    latest.publisher().expect("nobody else's").publish(&[2; 9]).expect("a sound cell");
+    AtomicBool::new_in(&segment, "atomic", true).expect(room);
     let bytes = std::fs::read(DIRECTORY.join(name)).expect("a file behind the name");
     Segment::unlink(name).expect("a name to take away");
     bytes
@@ -45,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
             for change in rest.chunks_exact(11) {
                 let at = u16::from_le_bytes([change[0], change[1]]);
                 // The header, or the blocks, which lie behind the table of participants.
-                let at = if change[2] % 2 == 0 { at % 256 } else { at % 6000 } as usize;
+                let at = if change[2] % 2 == 0 { at % 256 } else { at % 14000 } as usize;
                 let at = if change[2] % 2 == 0 { at } else { 256 + 65536 + at };
                 if let Some(place) = bytes.get_mut(at..at + 8) {
                     place.copy_from_slice(&change[3..]);
@@ -78,11 +85,46 @@ fn use_it(name: &str) {
                 exercise(&ring);
             }
         }
+        use_cells(&segment);
         let _ = Ring::<[u32; 3]>::new_in(&segment, "three", 5);
         let _ = segment.remove("two");
         let _ = Ring::<u64>::new_in(&segment, "four", 16);
     }
     let _ = inspect::collect();
+}
+
+fn use_cells(segment: &Segment) {
+    if let Ok(word) = Value::<char>::open_in(segment, "word") {
+        let _ = (word.load(), word.swap('a'), word.update(|c| c), word.store('b'));
+        assert_eq!(word.load(), Ok('b'));
+    }
+    if let Ok(value) = Value::<[u64; 4]>::open_in(segment, "value") {
+        let _ = (value.load(), value.swap([3; 4]), value.update(|v| v));
+        if value.store([4; 4]).is_ok() {
+            assert_eq!(value.load(), Ok([4; 4]));
+        }
+    }
+    if let Ok(array) = Array::<bool>::open_in(segment, "array") {
+        let (len, mut some) = (array.len(), [false; 3]);
+        let _ = (array.get(0), array.get(len), array.set(len / 2, true), array.to_vec());
+        let _ = array.load_range(len.saturating_sub(3), &mut some);
+        let _ = array.fill(.., true);
+    }
+    if let Ok(latest) = Latest::<[u32; 9]>::open_in(segment, "latest") {
+        let _ = latest.buffers();
+        if let Ok(mut publisher) = latest.publisher() {
+            let _ = publisher.publish(&[5; 9]);
+        }
+        if let Ok(mut reader) = latest.reader() {
+            let _ = (reader.read(), reader.read_into(&mut [0; 9]), reader.has_newer());
+            let _ = reader.wait_newer_timeout(Duration::from_millis(1));
+        }
+    }
+    if let Ok(atomic) = AtomicBool::open_in(segment, "atomic") {
+        use std::sync::atomic::Ordering::SeqCst;
+        let _ = (atomic.fetch_xor(true, SeqCst), atomic.load(SeqCst));
+    }
+    let _ = AtomicU64::open_in(segment, "atomic");
 }
 
 fn exercise(ring: &Ring<u64>) {

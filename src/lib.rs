@@ -8,6 +8,9 @@
 //! | to | use |
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
+//! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
+//! | share many values in a row | [`Array`] |
+//! | show others the newest state of a process | [`Latest`] |
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
 //! | run a closure in a child process | [`Process`] |
@@ -34,6 +37,8 @@ compile_error!("commons works on 64-bit Linux on x86-64 and aarch64");
 
 // A loom build holds the layers that are modelled, and nothing that talks to the kernel.
 #[cfg(not(all(test, loom)))]
+mod cell;
+#[cfg(not(all(test, loom)))]
 mod channel;
 #[cfg(not(all(test, loom)))]
 mod error;
@@ -56,6 +61,12 @@ mod sys;
 mod wait;
 
 #[cfg(not(all(test, loom)))]
+pub use cell::{
+    Array, Atomic, AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8,
+    AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Bool, CellError, Integer, Iter, Latest,
+    Primitive, Value, latest,
+};
+#[cfg(not(all(test, loom)))]
 pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
@@ -64,7 +75,7 @@ pub use lock::{LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, Recu
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]
-pub use segment::{Kind, ObjectInfo, Origin, Segment};
+pub use segment::{Element, Kind, ObjectInfo, Origin, Segment};
 pub use wait::WaitStrategy;
 
 /// The examples of the README, as tests.

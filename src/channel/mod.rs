@@ -3,4 +3,5 @@
 mod error;
 pub mod spsc;
 
-pub use error::{ChannelError, Departure, Partial, Peer, Rejected};
+pub use crate::member::{Departure, Peer};
+pub use error::{ChannelError, Partial, Rejected};

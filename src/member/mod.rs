@@ -10,6 +10,7 @@
 
 mod beacon;
 mod claim;
+mod departure;
 mod membership;
 mod stamp;
 mod table;
@@ -17,6 +18,7 @@ mod watch;
 
 pub(crate) use beacon::{arm, retire};
 pub(crate) use claim::Claim;
+pub use departure::{Departure, Peer};
 pub(crate) use membership::Membership;
 pub(crate) use stamp::Stamp;
 pub(crate) use table::{PARTICIPANTS, Participant, PlaceTaken, Table};

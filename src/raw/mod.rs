@@ -4,8 +4,11 @@
 
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
+pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 pub(crate) mod mutex;

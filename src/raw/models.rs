@@ -27,7 +27,7 @@ use loom::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
-fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
+pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
     for mode in [Mode::Sleeps, Mode::Spurious] {
         check_in(mode, name, scenario);
     }
@@ -49,14 +49,19 @@ pub(super) fn check_in(mode: Mode, name: &str, scenario: impl Fn() + Copy + Send
 }
 
 /// What the kernel keeps of a process: marked at its death.
-struct Beacon(AtomicU32);
+pub(super) struct Beacon(AtomicU32);
 
 const ALIVE: u32 = 1;
 const DEAD: u32 = 2;
 
 impl Beacon {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Beacon(AtomicU32::new(ALIVE))
+    }
+
+    /// What to sleep on beside one's word; `None`: it is dead.
+    pub(super) fn watch(&self) -> Option<(&AtomicU32, u32)> {
+        (self.0.load(Acquire) != DEAD).then_some((&self.0, ALIVE))
     }
 
     fn die(&self) {
@@ -222,7 +227,7 @@ impl Shared {
 }
 
 /// Runs `body` as a process that dies at `point`, or at the end if it does not come there.
-fn mortal(beacon: &Beacon, point: Option<Point>, body: impl FnOnce()) {
+pub(super) fn mortal(beacon: &Beacon, point: Option<Point>, body: impl FnOnce()) {
     die_at(point);
     let _ = catch_unwind(AssertUnwindSafe(body));
     die_at(None);

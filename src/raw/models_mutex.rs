@@ -103,7 +103,7 @@ fn scenario(dies_at: Option<Point>, others: u32) {
     let state = guarded.mutex.enter(list);
     let inside = dies_at == Some(Point::Written);
     assert!(inside || state == Condition::Clean, "nobody died inside");
-    assert!(state != Condition::Clean || guarded.value() % 2 == 0);
+    assert!(state != Condition::Clean || guarded.value().is_multiple_of(2));
     // SAFETY: acquired above.
     assert!(unsafe { guarded.mutex.unlock(list, slot) });
 }

@@ -171,7 +171,7 @@ impl RawMutex {
     unsafe fn lock_slow(&self, list: List, deadline: u64) -> Result<Slot, Refusal> {
         let word = self.word();
         let mut announced = 0;
-        let (mut spins, mut pause) = (0, 1);
+        let (mut budget, mut pause) = (SPINS, 1);
         let refusal = loop {
             let seen = word.load(Relaxed);
             let owner = seen & OWNER;
@@ -193,11 +193,11 @@ impl RawMutex {
             if deadline != NEVER && (deadline == 0 || clock::now() >= deadline) {
                 break Refusal::Busy;
             }
-            if seen & WAITERS == 0 && spins < SPINS {
+            if seen & WAITERS == 0 && budget > 0 {
                 for _ in 0..pause {
                     hint::spin_loop();
                 }
-                spins += pause;
+                budget = budget.saturating_sub(pause);
                 pause = (2 * pause).min(LONGEST_PAUSE);
                 continue;
             }
@@ -212,7 +212,7 @@ impl RawMutex {
             let until = (deadline != NEVER).then_some(deadline);
             futex::wait_either((word, asleep), None, until);
             point(Point::LockWoken);
-            (spins, pause) = (0, 1);
+            (budget, pause) = (SPINS, 1);
         };
         list.settled();
         Err(refusal)

@@ -107,7 +107,9 @@ impl Attachment {
         Ok(())
     }
 
-    fn is_settled(&self) -> bool {
+    /// Whether the hold is this process's own.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
         self.epoch.load(Ordering::Relaxed) == fork::epoch()
     }
 }

@@ -9,6 +9,7 @@ mod attachment;
 mod block;
 mod constructors;
 mod core;
+mod element;
 mod header;
 mod heap;
 mod held;
@@ -31,6 +32,7 @@ pub(crate) use mapping::{Mapping, Shared};
 pub(crate) use name::{Name, directory, unlink_if};
 pub(crate) use transfer::{Prepared, child_stamp, hand_over};
 
+pub use element::Element;
 pub use object::{Kind, ObjectInfo};
 
 use crate::{Error, Result};

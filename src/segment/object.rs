@@ -23,6 +23,14 @@ pub enum Kind {
     Mutex,
     /// The same for owners that acquire it again and again, [`crate::RecursiveMutex`].
     RecursiveMutex,
+    /// One atomic, [`crate::Atomic`].
+    Atomic,
+    /// One value, [`crate::Value`].
+    Value,
+    /// Many values in a row, [`crate::Array`].
+    Array,
+    /// The newest of the values that one process publishes, [`crate::Latest`].
+    Latest,
 }
 
 impl Kind {
@@ -33,6 +41,10 @@ impl Kind {
             Kind::Process => 3,
             Kind::Mutex => 4,
             Kind::RecursiveMutex => 5,
+            Kind::Atomic => 16,
+            Kind::Value => 17,
+            Kind::Array => 18,
+            Kind::Latest => 19,
         }
     }
 
@@ -43,6 +55,10 @@ impl Kind {
             3 => Some(Kind::Process),
             4 => Some(Kind::Mutex),
             5 => Some(Kind::RecursiveMutex),
+            16 => Some(Kind::Atomic),
+            17 => Some(Kind::Value),
+            18 => Some(Kind::Array),
+            19 => Some(Kind::Latest),
             _ => None,
         }
     }
@@ -56,6 +72,10 @@ impl fmt::Display for Kind {
             Kind::Process => "process",
             Kind::Mutex => "mutex",
             Kind::RecursiveMutex => "recursive mutex",
+            Kind::Atomic => "atomic",
+            Kind::Value => "value",
+            Kind::Array => "array",
+            Kind::Latest => "latest",
         })
     }
 }

@@ -13,6 +13,10 @@ pub(crate) enum Point {
     ExpressOpen,
     /// The position is published and no sleeper was woken yet.
     Published,
+    /// A buffer is marked as being written and nothing is written yet.
+    Begun,
+    /// Some of a buffer's words are written.
+    HalfWritten,
     /// A sleeper's flag is taken down and the sleeper is not woken yet.
     FlagTaken,
     /// A lock is acquired and not yet linked.

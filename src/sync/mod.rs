@@ -7,6 +7,7 @@
 //! [`local`] holds the atomics of process-private statics, which are never modelled.
 
 pub(crate) mod barrier;
+pub(crate) mod copy;
 pub(crate) mod crash;
 pub(crate) mod futex;
 pub(crate) mod robust;
@@ -34,7 +35,7 @@ mod imp {
 #[cfg(all(test, loom))]
 mod imp {
     pub(crate) mod atomic {
-        pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+        pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
         /// loom reorders nothing within a thread.
         pub(crate) fn compiler_fence() {}
@@ -62,6 +63,15 @@ pub(crate) use imp::*;
 pub(crate) mod local {
     pub(crate) use core::sync::atomic::{
         AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence,
+    };
+}
+
+/// Every atomic, for cells that are one and are no part of a model.
+#[cfg(not(all(test, loom)))]
+pub(crate) mod all {
+    pub(crate) use core::sync::atomic::{
+        AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32,
+        AtomicU64, AtomicUsize, Ordering,
     };
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn epoch_word() -> &'static AtomicU32 {
 }
 
 /// The epoch of this process: another one in each forked child, never 0.
+#[inline]
 pub(crate) fn epoch() -> u32 {
     match epoch_word().load(Ordering::Relaxed) {
         0 => begin(),

@@ -2,12 +2,16 @@
 
 mod block;
 #[cfg(not(all(test, loom)))]
+mod role;
+#[cfg(not(all(test, loom)))]
 mod slip;
 mod strategy;
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
+#[cfg(not(all(test, loom)))]
+pub(crate) use role::{claim_role, look_at_holder, watch_holder};
 #[cfg(not(all(test, loom)))]
 pub(crate) use slip::Slip;
 pub use strategy::WaitStrategy;

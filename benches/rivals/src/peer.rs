@@ -258,6 +258,11 @@ where
     Ok(figure)
 }
 
+/// Measures what needs no peer.
+pub(crate) fn alone(plan: &Plan, body: impl FnMut(u64) -> Result<u64>) -> Result<f64> {
+    forked(plan, || Ok(Ok), || Ok(body))
+}
+
 /// Measures with the peer in a thread of this process.
 pub(crate) fn threaded<P, M>(
     plan: &Plan,

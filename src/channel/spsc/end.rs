@@ -4,15 +4,18 @@
 
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Peer};
-use crate::member::{Doubt, Stamp, Watch};
+use crate::member::{Doubt, Stamp};
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
-use crate::segment::{Attachment, Core, child_stamp};
+use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{barrier, futex};
-use crate::sys::{fork, membarrier, time};
-use crate::wait::{Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, settle};
+use crate::sync::barrier;
+use crate::sys::{fork, membarrier};
+use crate::wait::{
+    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, look_at_holder, settle,
+    watch_holder,
+};
 use crate::{Error, Result};
 
 /// One of the two sides of a ring.
@@ -288,26 +291,7 @@ impl<S: Side> End<S> {
     /// How the other end is, by a look at it that no operation takes without need.
     #[cold]
     pub(super) fn peer(&self) -> Result<Peer> {
-        let role = S::peer_role(self.ring().control);
-        let core = self.attachment.core();
-        loop {
-            let (holder, seen) = role.read();
-            let stamp = match holder {
-                Holder::Vacant => return Ok(Peer::Nobody),
-                Holder::Closed => return Ok(Peer::Gone(Departure::Closed)),
-                Holder::Abandoned => return Ok(Peer::Gone(Departure::Abandoned)),
-                Holder::Held(stamp) => somebody(core, stamp)?,
-            };
-            let table = core.table()?;
-            let pid = table.pid(stamp);
-            if !table.runs_no_more(stamp)? {
-                return Ok(Peer::Here { pid });
-            }
-            // Unless it left before it ended, or somebody has followed it.
-            if role.read().1 == seen {
-                return Ok(Peer::Gone(Departure::Died { pid }));
-            }
-        }
+        look_at_holder(self.attachment.core(), S::peer_role(self.ring().control))
     }
 
     /// Whether this end is this process's; a forked child that was handed it makes it its own.
@@ -367,10 +351,6 @@ fn contradiction() -> ChannelError {
 }
 
 /// The holder that a role names.
-fn somebody(core: &Core, stamp: u64) -> Result<Stamp> {
-    Stamp::unpack(stamp).ok_or_else(|| core.mapping().corrupted("a role is held by nobody"))
-}
-
 /// A wait for the first slot.
 struct Waiting<'a, 'e, S> {
     cursor: &'e mut S,
@@ -392,82 +372,11 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
     }
 
     fn peer(&mut self, timed_out: bool) -> Result<Asleep<'a>, Self::Output> {
-        match self.look_at_peer(timed_out) {
+        let role = S::peer_role(self.ring.control);
+        match watch_holder(self.attachment.core(), role, timed_out, &mut self.doubt) {
             Ok(Ok(watch)) => Ok(Asleep { other: watch.beacon, slice: watch.slice }),
             Ok(Err(departure)) => Err(Err(ChannelError::Disconnected(departure))),
             Err(error) => Err(Err(error.into())),
-        }
-    }
-}
-
-impl<'a, S: Side> Waiting<'a, '_, S> {
-    /// How to watch the peer, or how it went.
-    fn look_at_peer(&mut self, timed_out: bool) -> Result<Result<Watch<'a>, Departure>> {
-        let role = S::peer_role(self.ring.control);
-        loop {
-            let (holder, seen) = role.read();
-            let stamp = match holder {
-                Holder::Vacant => return Ok(Ok(Watch::NOBODY)),
-                Holder::Closed => return Ok(Err(Departure::Closed)),
-                Holder::Abandoned => return Ok(Err(Departure::Abandoned)),
-                Holder::Held(stamp) => stamp,
-            };
-            let core = self.attachment.core();
-            // The thread that carried this process's beacon may have ended: the peer watches it, too.
-            core.membership()?;
-            let stamp = somebody(core, stamp)?;
-            let table = core.table()?;
-            let pid = table.pid(stamp);
-            if let Some(watch) = table.watch(stamp, timed_out, &mut self.doubt)? {
-                return Ok(Ok(watch));
-            }
-            table.pass_on(stamp);
-            // Unless it left before it ended, or somebody has followed it.
-            if role.read().1 == seen {
-                return Ok(Err(Departure::Died { pid }));
-            }
-        }
-    }
-}
-
-/// Takes a role that nobody alive has, and says how its last holder went.
-fn claim_role(
-    attachment: &Attachment,
-    role: &Role,
-    me: Stamp,
-    name: &'static str,
-) -> Result<Option<Departure>> {
-    let core = attachment.core();
-    let table = core.table()?;
-    let mut pause = 50_000;
-    loop {
-        let (holder, seen) = role.read();
-        let predecessor = match holder {
-            Holder::Vacant => None,
-            Holder::Closed => Some(Departure::Closed),
-            Holder::Abandoned => Some(Departure::Abandoned),
-            Holder::Held(stamp) => {
-                let stamp = Stamp::unpack(stamp);
-                let pid = stamp.and_then(|stamp| table.pid(stamp));
-                if let Some(stamp) = stamp
-                    && (stamp == me || !table.is_gone(stamp)?)
-                {
-                    if stamp == me || !table.runs_no_more(stamp)? {
-                        let (name, role) = (attachment.name().into(), name);
-                        return Err(Error::RoleTaken { name, role, pid: pid.unwrap_or(0) });
-                    }
-                    // It will never run again, but the kernel is not done with it. Nothing wakes when
-                    // it is.
-                    let never = AtomicU32::new(0);
-                    futex::wait_either((&never, 0), None, Some(time::now() + pause));
-                    pause = (2 * pause).min(5_000_000);
-                    continue;
-                }
-                Some(Departure::Died { pid })
-            }
-        };
-        if role.claim(seen, me.pack()) {
-            return Ok(predecessor);
         }
     }
 }

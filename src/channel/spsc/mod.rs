@@ -54,33 +54,8 @@ mod ring;
 
 pub(crate) use parts::look;
 
+pub use crate::segment::Element;
 pub use consumer::{Consumer, Loan};
 pub use duplex::{Duplex, duplex};
 pub use producer::{Grant, Producer};
 pub use ring::{Ring, ring};
-
-/// Types whose values can cross by copy: of fixed size, without padding or pointers, and checkable
-/// for validity.
-///
-/// Implemented for everything that is [`bytemuck::NoUninit`] and [`bytemuck::CheckedBitPattern`]:
-/// numbers, `bool`, `char`, arrays of them, and `#[repr(C)]` structs and field-less enums that
-/// derive both.
-///
-/// # Examples
-/// ```
-/// #[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]
-/// #[repr(C)]
-/// struct Tick {
-///     price: f64,
-///     size: u32,
-///     is_bid: bool,
-///     padding: [u8; 3],
-/// }
-/// let (mut producer, mut consumer) = commons::spsc::ring::<Tick>(16)?;
-/// producer.push(Tick { price: 1.5, size: 7, is_bid: true, padding: [0; 3] })?;
-/// assert_eq!(consumer.pop()?.size, 7);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait Element: bytemuck::NoUninit + bytemuck::CheckedBitPattern {}
-
-impl<T: bytemuck::NoUninit + bytemuck::CheckedBitPattern> Element for T {}

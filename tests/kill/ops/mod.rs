@@ -2,6 +2,7 @@
 
 mod attach;
 mod broken;
+mod cell;
 mod claim;
 mod create;
 mod item;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         create::operations(),
         attach::operations(),
         spawn::operations(),
+        cell::operations(),
     ];
     all.into_iter().flatten().collect()
 }

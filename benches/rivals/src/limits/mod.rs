@@ -2,5 +2,6 @@
 
 pub(crate) mod bare_ring;
 pub(crate) mod cache_line;
+pub(crate) mod cells;
 pub(crate) mod futex_pair;
 pub(crate) mod pthread;

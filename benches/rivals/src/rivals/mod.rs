@@ -10,4 +10,5 @@ pub(crate) mod raw_sync_lock;
 pub(crate) mod rtrb;
 pub(crate) mod seqpacket;
 pub(crate) mod shmem_ipc;
+pub(crate) mod std_lock;
 pub(crate) mod threads;

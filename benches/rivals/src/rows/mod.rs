@@ -1,6 +1,8 @@
 //! The rows, one file per group.
 
+mod cell;
 mod mutex;
+mod ours_cell;
 mod ours_mutex;
 mod ours_ring;
 mod ring;
@@ -9,5 +11,5 @@ use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    [ring::rows(), mutex::rows()].into_iter().flatten().collect()
+    [ring::rows(), mutex::rows(), cell::rows()].into_iter().flatten().collect()
 }
