@@ -77,10 +77,11 @@ impl<P: Shared> Handle<P> {
     /// and not a child that has a copy of the guard.
     #[inline(always)]
     pub(crate) fn owner(&self) -> Option<List> {
-        // Relaxed: the thread's own store, and a number that carries no data. No process has the
-        // epoch 0, and a guard does not leave its thread: so the thread's records are of this epoch.
+        let list = List::known();
+        // Relaxed: the thread's own store, and a number that carries no data. A guard does not leave
+        // its thread, so the records are of this epoch, or of none.
         let owned = self.owned.load(Relaxed);
-        (owned == fork::epoch_word().load(Relaxed) && owned != 0).then(List::known)
+        (owned == list.epoch() && owned != 0).then_some(list)
     }
 
     /// Notes that the calling thread is about to release it.

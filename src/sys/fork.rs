@@ -55,21 +55,42 @@ fn begin() -> u32 {
     }
 }
 
-fn install_page() {
-    let length = 4096;
+/// Maps zeroed memory that is zeroed again in every forked child.
+pub(super) fn wiped(length: usize) -> io::Result<*mut u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: asks for a new mapping wherever the kernel likes.
-    let page = unsafe { libc::mmap(core::ptr::null_mut(), length, protection, flags, -1, 0) };
-    assert!(page != libc::MAP_FAILED, "no memory for one page: {}", io::Error::last_os_error());
+    let memory = unsafe { libc::mmap(core::ptr::null_mut(), length, protection, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
     // SAFETY: the range is the mapping just made.
-    let advised = unsafe { libc::madvise(page, length, libc::MADV_WIPEONFORK) };
-    assert!(advised == 0, "MADV_WIPEONFORK: {}", io::Error::last_os_error());
+    if unsafe { libc::madvise(memory, length, libc::MADV_WIPEONFORK) } != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: nobody has seen it.
+        unsafe { unmap(memory.cast(), length) };
+        return Err(error);
+    }
+    Ok(memory.cast())
+}
+
+/// Takes back what [`wiped`] gave.
+///
+/// # Safety
+/// It gave this memory, of this length, and nobody refers to it any more.
+pub(super) unsafe fn unmap(memory: *mut u8, length: usize) {
+    // SAFETY: as the caller's.
+    unsafe { libc::munmap(memory.cast(), length) };
+}
+
+fn install_page() {
+    let length = 4096;
+    let page = wiped(length).unwrap_or_else(|e| panic!("no page that is wiped on fork: {e}"));
     let none = (&raw const NO_EPOCH).cast_mut();
     // AcqRel: publishes the advised page to the Acquire in `epoch_word`.
     if PAGE.compare_exchange(none, page.cast(), Ordering::AcqRel, Ordering::Acquire).is_err() {
         // SAFETY: another thread's page was installed; nobody has seen this one.
-        unsafe { libc::munmap(page, length) };
+        unsafe { unmap(page, length) };
     } else {
         let (before, parent, child) = (before_fork, after_fork_in_parent, after_fork_in_child);
         // SAFETY: the handlers are functions of this image; a failure leaves descriptors open in

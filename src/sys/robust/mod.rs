@@ -20,18 +20,16 @@
 //! trusted not to: it could as well write anything else there.)
 //!
 //! # Forks
-//! A child has an empty list and one thread. The records carry the [epoch](super::fork) in which they
-//! were made, and the child begins with none.
+//! A child has an empty list and one thread, and finds its records wiped.
 
 #![allow(unsafe_code, reason = "shares a list with libc and the kernel")]
 
 mod thread;
 
-use super::fork;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::local::compiler_fence;
 use std::ptr;
-use thread::{APART, Record, THREAD, Thread, read};
+use thread::{APART, Thread};
 
 pub(crate) use thread::Slot;
 
@@ -43,10 +41,11 @@ pub(crate) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
 pub(crate) const OWNER: u32 = libc::FUTEX_TID_MASK;
 
 /// Locks that a thread can hold.
-pub(crate) const LOCKS: u32 = 1024;
-/// Words that a thread can have in its list, beacons included. The kernel walks 2,048, and libc's
-/// own are in the list, too.
-const WORDS: u32 = LOCKS + 512;
+pub(crate) const LOCKS: usize = 1024;
+/// Other words that a thread can have in its list.
+const BESIDE: usize = 512;
+/// Both. The kernel walks 2,048, and libc's own are in the list, too.
+const WORDS: usize = LOCKS + BESIDE;
 
 /// A word that can be linked, with its links where glibc's 64-bit robust mutexes have theirs.
 #[repr(C)]
@@ -105,19 +104,7 @@ impl List {
     /// The calling thread's list; `None` where there is none in the shape we share with glibc.
     #[inline(always)]
     pub(crate) fn of_this_thread() -> Option<List> {
-        THREAD.with(|thread| {
-            let thread = ptr::from_ref(thread);
-            // SAFETY: a thread local without a destructor is there until its thread is gone, and a
-            // `List` is neither `Send` nor shared.
-            let thread: &'static Thread = unsafe { &*thread };
-            // Relaxed: the number carries no data. A child that was told nothing yet reads 0, which
-            // is nobody's epoch.
-            if thread.epoch.get() == fork::epoch_word().load(Ordering::Relaxed) {
-                Some(List { thread })
-            } else {
-                thread.begin().map(|thread| List { thread })
-            }
-        })
+        thread::this().map(|thread| List { thread })
     }
 
     /// The thread's id, as words of its list name it.
@@ -138,21 +125,17 @@ impl List {
         self.thread.epoch.get()
     }
 
-    /// The list of a thread that has asked for it in this process before.
+    /// The list of a thread that has asked for it before. In a forked child that has not, its epoch
+    /// is 0.
     #[inline(always)]
     pub(crate) fn known() -> List {
-        THREAD.with(|thread| {
-            let thread = ptr::from_ref(thread);
-            // SAFETY: as in `of_this_thread`.
-            List { thread: unsafe { &*thread } }
-        })
+        List { thread: thread::known() }
     }
 
-    /// Whether the thread may hold one more lock. Where it says so, [`List::insert`] has its record.
+    /// Whether the thread may hold one more lock.
     #[inline(always)]
     pub(crate) fn has_room(self) -> bool {
-        // SAFETY: in the chain.
-        !unsafe { read(self.thread.newest()) }.newer.is_null() || self.thread.more()
+        self.thread.has_room()
     }
 
     /// Announces that `word` is about to enter or leave the list: should the thread die now, the
@@ -190,7 +173,7 @@ impl List {
 
     /// Where a word is in the records; `None`: it is not linked by this thread.
     pub(crate) fn find(self, word: &RobustWord) -> Option<Slot> {
-        self.thread.find(word.node())
+        self.thread.find(word.node()).map(|_| Slot(()))
     }
 
     /// Links a lock that the thread has just acquired. It is [pending](List::pending), and
@@ -212,9 +195,9 @@ impl List {
     /// [`List::insert`] of this word in this thread and process gave `slot`, the word is still
     /// mapped, and it has not been removed since.
     #[inline(always)]
-    pub(crate) unsafe fn remove_first(self, word: &RobustWord, slot: Slot) -> bool {
+    pub(crate) unsafe fn remove_first(self, word: &RobustWord, _: Slot) -> bool {
         // SAFETY: as the caller's.
-        unsafe { self.delist_first(word, slot) }
+        unsafe { self.delist_first(word) }
     }
 
     /// Takes a lock out that the thread is about to release; it is [pending](List::pending). False:
@@ -224,9 +207,9 @@ impl List {
     /// As [`List::remove_first`].
     #[cold]
     #[inline(never)]
-    pub(crate) unsafe fn remove(self, word: &RobustWord, slot: Slot) -> bool {
+    pub(crate) unsafe fn remove(self, word: &RobustWord, _: Slot) -> bool {
         // SAFETY: as the caller's.
-        unsafe { self.delist(word, slot) }
+        unsafe { self.delist(word) }
     }
 
     /// Makes `word` name this thread and links it, beside the locks. `None`: there is no room.
@@ -234,14 +217,15 @@ impl List {
     /// # Safety
     /// As [`List::insert`], until [`List::unlink`] has returned true.
     pub(crate) unsafe fn link(self, word: &RobustWord) -> Option<Slot> {
-        if !self.thread.more_beside() {
+        if !self.thread.widen() {
             return None;
         }
         self.pending(word);
         word.word.store(self.id(), Ordering::Release);
         // For whoever looks from outside: the records say it, and libc writes it where it needs it.
-        word.previous.store(self.thread.head.get() as u64, Ordering::Relaxed);
-        // SAFETY: as the caller's; with a free record.
+        let head = ptr::from_ref(self.thread.head()) as u64;
+        word.previous.store(head, Ordering::Relaxed);
+        // SAFETY: as the caller's; there is room.
         let slot = unsafe { self.enlist(word) };
         self.settled();
         Some(slot)
@@ -252,84 +236,69 @@ impl List {
     ///
     /// # Safety
     /// As [`List::remove_first`], after [`List::link`].
-    pub(crate) unsafe fn unlink(self, word: &RobustWord, slot: Slot) -> bool {
+    pub(crate) unsafe fn unlink(self, word: &RobustWord, _: Slot) -> bool {
         self.pending(word);
         // SAFETY: as the caller's.
-        let sound = unsafe { self.delist(word, slot) };
+        let sound = unsafe { self.delist(word) };
         let old = word.word.swap(0, Ordering::AcqRel);
         if old & WAITERS != 0 {
             super::futex::wake(&word.word, u32::MAX);
         }
         self.settled();
         if sound {
-            // SAFETY: made free by `delist`.
-            unsafe { self.thread.take_from_chain(slot.0) };
+            self.thread.narrow();
         }
         self.thread.free_if_done();
         sound
     }
 
     /// # Safety
-    /// As [`List::insert`]; there is a free record, and the word is pending.
+    /// As [`List::insert`]; there is room, and the word is pending.
     #[inline(always)]
     unsafe fn enlist(self, word: &RobustWord) -> Slot {
         let (thread, head, node) = (self.thread, self.thread.head(), word.node());
         let first = head.next.load(Ordering::Relaxed);
         word.next.store(first, Ordering::Relaxed);
-        // SAFETY: in the chain.
-        let Record { node: known, newer: record, .. } = unsafe { read(thread.newest()) };
-        let mut noted = node;
-        if first != known & !APART {
-            noted |= APART;
+        let mut entry = node;
+        if first != thread.newest() & !APART {
+            entry |= APART;
             // Bit 0 of a link is the kernel's flag for priority inheritance, not part of the
             // address.
             // SAFETY: the head leads to a node of libc's, which has its `previous` just before it
             // and stays mapped while it is linked.
             unsafe { write((first & !1) - 8, node) };
         }
-        // SAFETY: free, and in the chain.
-        unsafe { (*record).node = noted };
-        thread.newest.set(record);
+        thread.push(entry);
         compiler_fence(Ordering::SeqCst);
         head.next.store(node, Ordering::Relaxed);
-        Slot(record)
+        Slot(())
     }
 
     /// # Safety
     /// As [`List::remove_first`]; the word is pending.
     #[inline(always)]
-    unsafe fn delist_first(self, word: &RobustWord, Slot(record): Slot) -> bool {
+    unsafe fn delist_first(self, word: &RobustWord) -> bool {
         let (thread, head, node) = (self.thread, self.thread.head(), word.node());
-        // SAFETY: in the chain, and in use.
-        let Record { node: noted, older, .. } = unsafe { read(record) };
-        // Then it is the newest, too.
-        let is_first = head.next.load(Ordering::Relaxed) == node;
-        if is_first && noted == node {
-            // SAFETY: in the chain.
-            let next = unsafe { read(older) }.node & !APART;
-            head.next.store(next, Ordering::Relaxed);
-            thread.newest.set(older);
+        let is_first = head.next.load(Ordering::Relaxed) == node && thread.newest() == node;
+        if is_first {
+            head.next.store(thread.second() & !APART, Ordering::Relaxed);
+            thread.pop();
         }
-        is_first && noted == node
+        is_first
     }
 
     /// # Safety
     /// As [`List::remove_first`]; the word is pending.
-    unsafe fn delist(self, word: &RobustWord, Slot(record): Slot) -> bool {
+    unsafe fn delist(self, word: &RobustWord) -> bool {
         let (thread, head, node) = (self.thread, self.thread.head(), word.node());
         let end = ptr::from_ref(head) as u64;
-        // SAFETY: in the chain, and in use.
-        let Record { node: noted, older, newer, .. } = unsafe { read(record) };
-        let is_newest = thread.newest() == record;
+        let Some(found) = thread.find(node) else { return false };
         // Whom the records know to be the neighbours.
-        let previous = if is_newest {
-            (head.next.load(Ordering::Relaxed) & !1 == node).then_some(end)
-        } else {
-            // SAFETY: in the chain: the newest is behind this one.
-            Some(unsafe { read(newer) }.node).filter(|node| node & APART == 0)
+        let previous = match found.newer {
+            None => (head.next.load(Ordering::Relaxed) & !1 == node).then_some(end),
+            Some(newer) => (newer & APART == 0).then_some(newer),
         };
-        // SAFETY: in the chain: the head's is before this one.
-        let next = (noted & APART == 0).then(|| unsafe { read(older) }.node & !APART);
+        let next = (found.entry & APART == 0).then_some(found.older & !APART);
         match (previous, next) {
             // SAFETY: the head, or a node that is on record, and so linked and mapped.
             (Some(previous), Some(next)) => unsafe { write(previous, next) },
@@ -339,13 +308,7 @@ impl List {
                 }
             }
         }
-        if !is_newest {
-            // What stood between this one and the older one stands below the newer one.
-            // SAFETY: in the chain.
-            unsafe { (*newer).node |= noted & APART };
-        }
-        // SAFETY: in the chain, and in use.
-        unsafe { thread.free(record) };
+        thread.remove(found);
         true
     }
 }

@@ -1,88 +1,132 @@
 //! What a thread knows of its list, in memory of its own.
+//!
+//! The memory is a mapping that the kernel wipes in a forked child ([`fork::wiped`]), so a child finds
+//! that nothing has begun, and one look at the epoch tells it.
 
-use super::{Head, LOCKS, NODE_OFFSET, WORDS};
+use super::{BESIDE, Head, LOCKS, NODE_OFFSET, WORDS};
 use crate::sync::atomic::Ordering;
 use crate::sys::fork;
 use std::cell::Cell;
 use std::ptr;
 
-/// Where in a thread's records a word stands.
+/// That a word is linked by the calling thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(pub(super) *mut Record);
+pub(crate) struct Slot(pub(super) ());
 
-/// No epoch.
-const NONE: u32 = u32::MAX;
-
-/// In [`Record::node`]: nodes of libc's may stand between this one and the older one.
+/// In an entry: nodes of libc's may stand between this one and the older one.
 ///
 /// Everybody links at the head, so once two of ours are neighbours nothing comes between them.
 pub(super) const APART: u64 = 1;
 
-/// One linked word, or room for one.
-///
-/// The records are one chain: what is linked, from the oldest to the newest, and behind it what is
-/// free. So linking a word and taking the newest out moves the border between the two, and nothing
-/// else. The first record of the chain stands for the head of the list.
-#[derive(Clone, Copy)]
-pub(crate) struct Record {
-    /// Address of its node, and [`APART`].
-    pub(super) node: u64,
-    /// The record of the word of ours that was linked before; null for the head's.
-    pub(super) older: *mut Record,
-    /// The record of the one that was linked next, or is free.
-    pub(super) newer: *mut Record,
-    /// It counts as a lock.
-    is_lock: bool,
-}
+/// Addresses of nodes, each perhaps with [`APART`]: that of the head, then what is linked, from the
+/// oldest to the newest. Entries behind the newest say what was there before.
+type Entries = [Cell<u64>; 1 + WORDS];
 
-/// What a thread knows of its list. Has no destructor, so that reaching it costs no check.
+/// What a thread knows of its list.
 pub(super) struct Thread {
-    /// The fork epoch that all this belongs to; [`NONE`]: not begun.
+    /// The fork epoch that all this belongs to; 0: nothing has begun.
     pub(super) epoch: Cell<u32>,
     pub(super) id: Cell<u32>,
-    pub(super) head: Cell<*const Head>,
-    /// The record of the word that was linked last.
-    pub(super) newest: Cell<*mut Record>,
     pub(super) process: Cell<u32>,
-    /// Records for locks that the chain has.
-    room: Cell<u32>,
-    /// Records that were made; those of words that are no locks leave the chain when they are free.
-    made: Cell<u32>,
-    spare: Cell<*mut Record>,
-    /// Room for [`WORDS`] records and the head's, leaked from a `Vec`.
-    records: Cell<*mut Record>,
-    /// The thread's destructors have run, or are about to.
-    ends: Cell<bool>,
+    /// Words that are linked and are no locks.
+    beside: Cell<u32>,
+    head: Cell<*const Head>,
+    /// The newest entry. A pointer, for it is what a lock and an unlock wait for.
+    top: Cell<*const Cell<u64>>,
+    /// Where `top` is when no more locks may be linked.
+    limit: Cell<*const Cell<u64>>,
+    entries: Entries,
 }
 
+/// What a thread has before it begins. Never written.
+struct NotBegun(Thread);
+
+#[allow(clippy::declare_interior_mutable_const, reason = "an initialiser")]
+const ENTRY: Cell<u64> = Cell::new(0);
+
+static NOT_BEGUN: NotBegun = NotBegun(Thread {
+    epoch: Cell::new(0),
+    id: Cell::new(0),
+    process: Cell::new(0),
+    beside: Cell::new(0),
+    head: Cell::new(ptr::null()),
+    top: Cell::new(ptr::null()),
+    limit: Cell::new(ptr::null()),
+    entries: [ENTRY; 1 + WORDS],
+});
+
+// SAFETY: nobody writes it: every writer has a thread that has begun.
+unsafe impl Sync for NotBegun {}
+
 thread_local! {
-    pub(super) static THREAD: Thread = const {
-        Thread {
-            epoch: Cell::new(NONE),
-            id: Cell::new(0),
-            head: Cell::new(ptr::null()),
-            newest: Cell::new(ptr::null_mut()),
-            process: Cell::new(0),
-            room: Cell::new(0),
-            made: Cell::new(0),
-            spare: Cell::new(ptr::null_mut()),
-            records: Cell::new(ptr::null_mut()),
-            ends: Cell::new(false),
-        }
-    };
+    /// Has no destructor, so that reaching it costs no check.
+    static THREAD: Cell<&'static Thread> = const { Cell::new(&NOT_BEGUN.0) };
+    /// The thread's destructors have run, or are about to.
+    static ENDS: Cell<bool> = const { Cell::new(false) };
     static END: End = const { End };
 }
 
-/// Lets the records go with the thread.
+/// Lets the memory go with the thread.
 struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        THREAD.with(|thread| {
-            thread.ends.set(true);
-            thread.free_if_done();
-        });
+        ENDS.set(true);
+        THREAD.get().free_if_done();
     }
+}
+
+/// What the calling thread knows, whether it has begun or not.
+#[inline(always)]
+pub(super) fn known() -> &'static Thread {
+    THREAD.get()
+}
+
+/// What the calling thread knows; `None`: it has no list in the shape that we share with glibc.
+#[inline(always)]
+pub(super) fn this() -> Option<&'static Thread> {
+    let thread = known();
+    if thread.epoch.get() == 0 { begin() } else { Some(thread) }
+}
+
+/// Finds the list, in a new thread or a forked child.
+#[cold]
+#[inline(never)]
+fn begin() -> Option<&'static Thread> {
+    let mut head: *const Head = ptr::null();
+    let mut length = 0usize;
+    // SAFETY: both arguments are live places for the kernel to write to; 0 is this thread.
+    let result =
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
+    if result != 0 || head.is_null() || length != size_of::<Head>() {
+        return None;
+    }
+    // SAFETY: libc registered this head in memory that lives as long as the thread.
+    let found = unsafe { &*head };
+    if found.offset != -(NODE_OFFSET as i64) || found.next.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let mut thread = known();
+    if ptr::eq(thread, &NOT_BEGUN.0) {
+        let memory: *mut Thread = fork::wiped(size_of::<Thread>()).ok()?.cast();
+        // SAFETY: a new mapping of that many bytes, and zeros are a thread that has not begun.
+        thread = unsafe { &*memory };
+        THREAD.set(thread);
+    }
+    // SAFETY: takes nothing.
+    thread.id.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
+    thread.process.set(std::process::id());
+    thread.head.set(head);
+    // In a forked child: what its parent's thread was at.
+    found.pending.store(0, Ordering::Relaxed);
+    thread.entries[0].set(head as u64);
+    thread.top.set(&thread.entries[0]);
+    thread.limit.set(&thread.entries[LOCKS]);
+    if END.try_with(|_| ()).is_err() {
+        ENDS.set(true);
+    }
+    thread.epoch.set(fork::epoch());
+    Some(thread)
 }
 
 impl Thread {
@@ -93,195 +137,119 @@ impl Thread {
         unsafe { &*self.head.get() }
     }
 
-    /// The record of the word that was linked last, or of the head.
+    /// Whether one more lock may be linked.
     #[inline(always)]
-    pub(super) fn newest(&self) -> *mut Record {
-        self.newest.get()
+    pub(super) fn has_room(&self) -> bool {
+        self.top.get() != self.limit.get()
     }
 
-    /// Finds the list and begins the records, in a new thread or a forked child.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn begin(&'static self) -> Option<&'static Thread> {
-        let epoch = fork::epoch();
-        let mut head: *const Head = ptr::null();
-        let mut length = 0usize;
-        // SAFETY: both arguments are live places for the kernel to write to; 0 is this thread.
-        let result =
-            unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-        if result != 0 || head.is_null() || length != size_of::<Head>() {
-            return None;
-        }
-        // SAFETY: libc registered this head in memory that lives as long as the thread.
-        let found = unsafe { &*head };
-        if found.offset != -(NODE_OFFSET as i64) || found.next.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        // SAFETY: takes nothing.
-        self.id.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
-        self.process.set(std::process::id());
-        self.head.set(head);
-        // In a forked child: what its parent's thread was at.
-        found.pending.store(0, Ordering::Relaxed);
-        // What a forked child finds are its parent's.
-        self.room.set(0);
-        self.made.set(0);
-        self.spare.set(ptr::null_mut());
-        if self.records.get().is_null() {
-            let records: Vec<Record> = Vec::with_capacity(1 + WORDS as usize);
-            self.records.set(std::mem::ManuallyDrop::new(records).as_mut_ptr());
-        }
-        let (node, none) = (head as u64, ptr::null_mut());
-        // SAFETY: there is room for it.
-        unsafe {
-            self.records.get().write(Record { node, older: none, newer: none, is_lock: false })
-        };
-        self.newest.set(self.records.get());
-        if END.try_with(|_| ()).is_err() {
-            self.ends.set(true);
-        }
-        self.epoch.set(epoch);
-        Some(self)
+    /// The entry of the word that was linked last, or of the head.
+    #[inline(always)]
+    pub(super) fn newest(&self) -> u64 {
+        // SAFETY: `top` points to an entry.
+        unsafe { &*self.top.get() }.get()
     }
 
-    /// Puts one more free record for a lock into the chain; false: there are as many as may be.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn more(&self) -> bool {
-        if self.room.get() == LOCKS {
+    /// Notes a word that is linked now. There is room.
+    #[inline(always)]
+    pub(super) fn push(&self, entry: u64) {
+        let top = self.top.get().wrapping_add(1);
+        // SAFETY: there is room, so it points to an entry.
+        let place = unsafe { &*top };
+        // Mostly it is the lock that was there before: a look is cheaper than a store.
+        if place.get() != entry {
+            place.set(entry);
+        }
+        self.top.set(top);
+    }
+
+    /// The entry below the newest, which is not the head's.
+    #[inline(always)]
+    pub(super) fn second(&self) -> u64 {
+        // SAFETY: `top` is above the first entry, the head's.
+        unsafe { &*self.top.get().wrapping_sub(1) }.get()
+    }
+
+    /// Forgets the newest, which is not the head's.
+    #[inline(always)]
+    pub(super) fn pop(&self) {
+        self.top.set(self.top.get().wrapping_sub(1));
+    }
+
+    /// Makes room for a word that is no lock; false: there are as many as may be.
+    pub(super) fn widen(&self) -> bool {
+        let beside = self.beside.get();
+        if beside as usize == BESIDE {
             return false;
         }
-        self.room.set(self.room.get() + 1);
-        self.put_in_chain(true)
-    }
-
-    /// Puts a free record for something else into the chain, as the next to be used.
-    pub(super) fn more_beside(&self) -> bool {
-        self.put_in_chain(false)
-    }
-
-    fn put_in_chain(&self, is_lock: bool) -> bool {
-        let newest = self.newest();
-        // SAFETY: in the chain.
-        let newer = unsafe { read(newest) }.newer;
-        let mut record = self.spare.get();
-        if record.is_null() {
-            let made = self.made.get() + 1;
-            if made > WORDS {
-                return false;
-            }
-            self.made.set(made);
-            record = self.records.get().wrapping_add(made as usize);
-        } else {
-            // SAFETY: was made.
-            self.spare.set(unsafe { read(record) }.newer);
-        }
-        // SAFETY: there is room for it, and it is in no chain.
-        unsafe { record.write(Record { node: 0, older: newest, newer, is_lock }) };
-        // SAFETY: both are in the chain.
-        unsafe { join(newest, record) };
-        if !newer.is_null() {
-            // SAFETY: as above.
-            unsafe { join(record, newer) };
-        }
+        self.beside.set(beside + 1);
+        self.limit.set(self.limit.get().wrapping_add(1));
         true
     }
 
-    /// Makes a record free that is not the newest; or says so of the newest.
-    ///
-    /// # Safety
-    /// It is in the chain, and in use.
-    pub(super) unsafe fn free(&self, record: *mut Record) {
-        // SAFETY: as the caller's.
-        let Record { older, newer, .. } = unsafe { read(record) };
-        if record == self.newest() {
-            self.newest.set(older);
-            return;
-        }
-        // SAFETY: neighbours in the chain: the newest is behind it.
-        unsafe { join(older, newer) };
-        let newest = self.newest();
-        // SAFETY: in the chain.
-        let behind = unsafe { read(newest) }.newer;
-        // SAFETY: both were made, and the first is in the chain.
-        unsafe { join(newest, record) };
-        if behind.is_null() {
-            // SAFETY: was made.
-            unsafe { (*record).newer = behind };
-        } else {
-            // SAFETY: both are in the chain.
-            unsafe { join(record, behind) };
-        }
+    /// Takes that room away.
+    pub(super) fn narrow(&self) {
+        self.beside.set(self.beside.get() - 1);
+        self.limit.set(self.limit.get().wrapping_sub(1));
     }
 
-    /// Takes a free record that is no lock's out of the chain.
-    ///
-    /// # Safety
-    /// It is in the chain, and free.
-    pub(super) unsafe fn take_from_chain(&self, record: *mut Record) {
-        // SAFETY: as the caller's.
-        let Record { older, newer, .. } = unsafe { read(record) };
-        if newer.is_null() {
-            // SAFETY: in the chain.
-            unsafe { (*older).newer = newer };
-        } else {
-            // SAFETY: both are in the chain.
-            unsafe { join(older, newer) };
-        }
-        // SAFETY: as the caller's.
-        unsafe { (*record).newer = self.spare.get() };
-        self.spare.set(record);
-    }
-
-    /// What is linked, from the newest on.
-    fn linked(&self) -> impl Iterator<Item = (*mut Record, Record)> {
-        let mut at = self.newest();
-        std::iter::from_fn(move || {
-            // SAFETY: in the chain.
-            let (here, record) = (at, unsafe { read(at) });
-            at = record.older;
-            (!at.is_null()).then_some((here, record))
-        })
+    /// How many words are linked.
+    fn linked(&self) -> usize {
+        (self.top.get() as usize - self.entries.as_ptr() as usize) / size_of::<Cell<u64>>()
     }
 
     /// How many locks are linked.
     pub(super) fn locks(&self) -> u32 {
-        self.linked().filter(|(_, record)| record.is_lock).count() as u32
+        self.linked() as u32 - self.beside.get()
     }
 
-    /// The slot of a node.
-    pub(super) fn find(&self, node: u64) -> Option<Slot> {
-        let mut linked = self.linked();
-        linked.find(|(_, record)| record.node & !APART == node).map(|(slot, _)| Slot(slot))
+    /// The number of the entry of a node, and those of its neighbours: the older one's, and the newer
+    /// one's if there is one.
+    pub(super) fn find(&self, node: u64) -> Option<Found> {
+        let linked = &self.entries[1..=self.linked()];
+        let index = 1 + linked.iter().rposition(|entry| entry.get() & !APART == node)?;
+        Some(Found {
+            index,
+            entry: self.entries[index].get(),
+            older: self.entries[index - 1].get(),
+            newer: (index < linked.len()).then(|| self.entries[index + 1].get()),
+        })
     }
 
-    /// Frees the records of a thread that ends with nothing linked. (What is linked stays on record:
+    /// Forgets an entry.
+    pub(super) fn remove(&self, Found { index, entry, .. }: Found) {
+        let entries = &self.entries[index..=self.linked()];
+        for pair in entries.windows(2) {
+            pair[0].set(pair[1].get());
+        }
+        if entries.len() > 1 {
+            // What stood between this one and the older one stands below the newer one.
+            entries[0].set(entries[0].get() | entry & APART);
+        }
+        self.pop();
+    }
+
+    /// Frees the memory of a thread that ends with nothing linked. (What is linked stays on record:
     /// the kernel has yet to walk it.)
-    pub(super) fn free_if_done(&self) {
-        let records = self.records.get();
-        if self.ends.get() && self.newest() == records && !records.is_null() {
-            self.epoch.set(NONE);
-            self.newest.set(ptr::null_mut());
-            self.records.set(ptr::null_mut());
-            // SAFETY: leaked by `begin` with this capacity, and taken back once.
-            drop(unsafe { Vec::from_raw_parts(records, 0, 1 + WORDS as usize) });
+    pub(super) fn free_if_done(&'static self) {
+        if ENDS.get()
+            && !ptr::eq(self, &NOT_BEGUN.0)
+            && (self.epoch.get() == 0 || self.linked() == 0)
+        {
+            THREAD.set(&NOT_BEGUN.0);
+            // SAFETY: mapped by `begin` with this size, for this thread, which forgets it here.
+            unsafe { fork::unmap(ptr::from_ref(self).cast_mut().cast(), size_of::<Thread>()) };
         }
     }
 }
 
-/// # Safety
-/// The record was made, by this thread.
-#[inline(always)]
-pub(super) unsafe fn read(record: *mut Record) -> Record {
-    // SAFETY: as the caller's.
-    unsafe { record.read() }
-}
-
-/// # Safety
-/// Both records were made, by this thread.
-unsafe fn join(older: *mut Record, newer: *mut Record) {
-    // SAFETY: as the caller's.
-    unsafe { (*older).newer = newer };
-    // SAFETY: as the caller's.
-    unsafe { (*newer).older = older };
+/// Where a word stands.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    index: usize,
+    pub(super) entry: u64,
+    /// The older neighbour's entry, or the head's.
+    pub(super) older: u64,
+    /// The newer neighbour's entry; `None`: this is the newest.
+    pub(super) newer: Option<u64>,
 }
