@@ -26,6 +26,8 @@ type NotSend = PhantomData<*mut ()>;
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
     slot: Slot,
+    /// The fork epoch in which it was acquired.
+    epoch: u32,
     /// The thread was panicking when it acquired the lock: then that it does says nothing.
     panicking: bool,
     thread: NotSend,
@@ -33,8 +35,9 @@ pub struct MutexGuard<'a, T> {
 
 impl<'a, T> MutexGuard<'a, T> {
     #[inline(always)]
-    pub(super) fn new(mutex: &'a Mutex<T>, slot: Slot) -> Self {
-        MutexGuard { mutex, slot, panicking: panicking(), thread: PhantomData }
+    pub(super) fn new(mutex: &'a Mutex<T>, list: List, slot: Slot) -> Self {
+        let epoch = list.epoch();
+        MutexGuard { mutex, slot, epoch, panicking: panicking(), thread: PhantomData }
     }
 }
 
@@ -60,7 +63,7 @@ impl<T> Drop for MutexGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         let handle = self.mutex.handle();
-        if let Some(list) = handle.owner() {
+        if let Some(list) = List::of_epoch(self.epoch) {
             if !self.panicking && panicking() {
                 handle.leave_poisoned();
             } else {
@@ -92,6 +95,8 @@ impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
 pub struct RecoveryGuard<'a, T> {
     mutex: &'a Mutex<T>,
     slot: Slot,
+    /// The fork epoch in which it was acquired.
+    epoch: u32,
     /// The state as it was found.
     found: u32,
     thread: NotSend,
@@ -100,7 +105,7 @@ pub struct RecoveryGuard<'a, T> {
 impl<'a, T> RecoveryGuard<'a, T> {
     pub(super) fn new(mutex: &'a Mutex<T>, list: List, slot: Slot) -> Self {
         let found = mutex.handle().begin_repair(list);
-        RecoveryGuard { mutex, slot, found, thread: PhantomData }
+        RecoveryGuard { mutex, slot, epoch: list.epoch(), found, thread: PhantomData }
     }
 
     /// Whether the last owner died or panicked inside.
@@ -111,10 +116,11 @@ impl<'a, T> RecoveryGuard<'a, T> {
     /// Says that the value is consistent, and goes on as its owner.
     pub fn mark_consistent(self) -> MutexGuard<'a, T> {
         let this = ManuallyDrop::new(self);
-        if let Some(list) = this.mutex.handle().owner() {
-            this.mutex.handle().end_repair(list);
+        let (mutex, slot, epoch) = (this.mutex, this.slot, this.epoch);
+        if let Some(list) = List::of_epoch(epoch) {
+            mutex.handle().end_repair(list);
         }
-        MutexGuard::new(this.mutex, this.slot)
+        MutexGuard { mutex, slot, epoch, panicking: panicking(), thread: PhantomData }
     }
 }
 
@@ -137,7 +143,7 @@ impl<T> DerefMut for RecoveryGuard<'_, T> {
 impl<T> Drop for RecoveryGuard<'_, T> {
     fn drop(&mut self) {
         let handle = self.mutex.handle();
-        if let Some(list) = handle.owner() {
+        if let Some(list) = List::of_epoch(self.epoch) {
             if self.found == 0 && panicking() {
                 handle.leave_poisoned();
             } else {

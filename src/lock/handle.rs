@@ -2,30 +2,30 @@
 //!
 //! A held lock is in its thread's robust list, and has to stay mapped and remain what it is until it
 //! is out of it. A guard borrows the handle, so the handle lasts as long. A guard that is *leaked*
-//! does not, so the handle notes that it is held, and keeps the object for the rest of the process's
-//! life if it is dropped so.
+//! does not. So a handle that is dropped looks whether a thread of this process has a word of the
+//! object in its list, and if so leaves the object to be let go by a later one that finds that it has
+//! not.
 
 use super::LockError;
 use crate::segment::{Attachment, Held, Shared};
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};
-use crate::sync::robust::List;
-use crate::sys::fork;
+use crate::sync::robust::{List, has_linked};
+use crate::sys::per_process::PerProcess;
 use crate::sys::process::pid_namespace;
 use crate::{Error, Result};
+use std::any::Any;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::ptr;
 
 /// A handle to an object that has one owner at a time, whose state is a `P`.
-pub(crate) struct Handle<P: Shared> {
+pub(crate) struct Handle<P: Shared + 'static> {
     held: ManuallyDrop<Held<P>>,
     /// The fork epoch in which this process is known to hold the object.
     settled: AtomicU32,
-    /// The fork epoch in which a thread of this process owns the lock by this handle; 0: none does.
-    /// Written by the owner.
-    owned: AtomicU32,
 }
 
-impl<P: Shared> Handle<P> {
+impl<P: Shared + 'static> Handle<P> {
     /// # Errors
     /// [`Error::OtherPidNamespace`], [`Error::Corrupted`].
     pub(crate) fn new(attachment: Attachment) -> Result<Self> {
@@ -34,8 +34,7 @@ impl<P: Shared> Handle<P> {
 
     fn over(held: Held<P>) -> Result<Self> {
         check_namespace(&held)?;
-        let (settled, owned) = (AtomicU32::new(0), AtomicU32::new(0));
-        Ok(Handle { held: ManuallyDrop::new(held), settled, owned })
+        Ok(Handle { held: ManuallyDrop::new(held), settled: AtomicU32::new(0) })
     }
 
     /// Another handle of the same process to the same object.
@@ -66,29 +65,6 @@ impl<P: Shared> Handle<P> {
         self.settled.store(list.epoch(), Relaxed);
         Ok(())
     }
-
-    /// Notes that the calling thread has acquired the lock by this handle.
-    #[inline(always)]
-    pub(crate) fn acquired(&self, list: List) {
-        self.owned.store(list.epoch(), Relaxed);
-    }
-
-    /// The calling thread's list, where this is the process that acquired the lock by this handle,
-    /// and not a child that has a copy of the guard.
-    #[inline(always)]
-    pub(crate) fn owner(&self) -> Option<List> {
-        let list = List::known();
-        // Relaxed: the thread's own store, and a number that carries no data. A guard does not leave
-        // its thread, so the records are of this epoch, or of none.
-        let owned = self.owned.load(Relaxed);
-        (owned == list.epoch() && owned != 0).then_some(list)
-    }
-
-    /// Notes that the calling thread is about to release it.
-    #[inline(always)]
-    pub(crate) fn releases(&self) {
-        self.owned.store(0, Relaxed);
-    }
 }
 
 fn check_namespace<P: Shared>(held: &Held<P>) -> Result<()> {
@@ -99,7 +75,7 @@ fn check_namespace<P: Shared>(held: &Held<P>) -> Result<()> {
     Ok(())
 }
 
-impl<P: Shared> Deref for Handle<P> {
+impl<P: Shared + 'static> Deref for Handle<P> {
     type Target = P;
 
     #[inline(always)]
@@ -108,13 +84,28 @@ impl<P: Shared> Deref for Handle<P> {
     }
 }
 
-#[allow(unsafe_code, reason = "drops by hand, or not")]
-impl<P: Shared> Drop for Handle<P> {
+/// Objects whose handles were dropped while a thread of this process had a word of them linked.
+static LINKED: PerProcess<Vec<Linked>> = PerProcess::new();
+
+struct Linked {
+    /// Where its words may be.
+    range: Range<u64>,
+    _held: Box<dyn Any + Send>,
+}
+
+#[allow(unsafe_code, reason = "drops by hand, or later")]
+impl<P: Shared + 'static> Drop for Handle<P> {
     fn drop(&mut self) {
-        let owned = *self.owned.get_mut();
-        if owned == 0 || owned != fork::epoch() {
-            // SAFETY: dropped once, here.
-            unsafe { ManuallyDrop::drop(&mut self.held) };
+        // SAFETY: taken once, here.
+        let held = unsafe { ManuallyDrop::take(&mut self.held) };
+        let begin = ptr::from_ref::<P>(&held) as u64;
+        let range = begin..begin + held.attachment().place().payload_size;
+        let mut linked = LINKED.lock();
+        let over: Vec<_> = linked.extract_if(.., |other| !has_linked(&other.range)).collect();
+        if has_linked(&range) {
+            linked.push(Linked { range, _held: Box::new(held) });
         }
+        drop(linked);
+        drop(over);
     }
 }

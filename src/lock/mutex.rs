@@ -146,7 +146,6 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
         let list = self.handle.list()?;
         // SAFETY: as in `acquire`.
         let slot = unsafe { self.handle.try_lock(list) }.map_err(LockError::of_try)?;
-        self.handle.acquired(list);
         self.enter(list, slot)
     }
 
@@ -246,7 +245,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
         // SAFETY: the object's place for a `T`, which is the owner's.
         unsafe { self.value.write(value) };
         self.handle.end_repair(list);
-        Ok(MutexGuard::new(self, slot))
+        Ok(MutexGuard::new(self, list, slot))
     }
 
     /// Says that a value is consistent although a thread panicked over it. (Not if one died.)
@@ -272,10 +271,9 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     #[inline(always)]
     fn acquire(&self, deadline: u64) -> Result<(List, Slot), LockError> {
         let list = self.handle.list()?;
-        // SAFETY: this thread's list; the handle keeps the lock mapped, and does so for good if it
-        // is dropped between `acquired` and `releases`.
+        // SAFETY: this thread's list; the handle keeps the lock mapped, and if it is dropped while the
+        // lock is linked, for as long as that.
         let slot = unsafe { self.handle.lock(list, deadline) }.map_err(LockError::of)?;
-        self.handle.acquired(list);
         Ok((list, slot))
     }
 
@@ -285,7 +283,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
         let found = self.handle.enter(list);
         if found == Condition::Clean {
             if self.is_valid() {
-                return Ok(MutexGuard::new(self, slot));
+                return Ok(MutexGuard::new(self, list, slot));
             }
             self.handle.leave();
         }
@@ -328,11 +326,9 @@ impl<T> Mutex<T> {
     /// Releases the lock, which the calling thread has acquired in this process by this handle.
     #[inline(always)]
     pub(super) fn release(&self, list: List, slot: Slot) {
-        self.handle.releases();
         // SAFETY: as the caller says.
         if !unsafe { self.handle.unlock(list, slot) } {
             // Linked for as long as the thread lives, and so mapped.
-            self.handle.acquired(list);
         }
     }
 }

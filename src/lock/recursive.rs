@@ -7,7 +7,7 @@ use super::handle::Handle;
 use super::mutex::{NO_VALUE, plan, show};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
-use crate::sync::local::{AtomicU32, Ordering::Relaxed};
+use crate::sync::local::Ordering::Relaxed;
 use crate::sync::robust::List;
 use crate::sys::time;
 use crate::wait::NEVER;
@@ -40,8 +40,6 @@ use std::time::{Duration, Instant};
 pub struct RecursiveMutex<T> {
     handle: Handle<RawMutex>,
     value: NonNull<T>,
-    /// Guards of this handle. Written by the owner.
-    guards: AtomicU32,
 }
 
 // SAFETY: the value is reached under the lock alone, and is the object's for as long as the handle.
@@ -54,7 +52,7 @@ impl<T: NoUninit + CheckedBitPattern> RecursiveMutex<T> {
         let handle = Handle::<RawMutex>::new(attachment)?;
         let offset = plan::<T>()?.1;
         let value = handle.held().at(offset, size_of::<T>() as u64, align_of::<T>() as u64)?;
-        Ok(RecursiveMutex { value: value.cast(), handle, guards: AtomicU32::new(0) })
+        Ok(RecursiveMutex { value: value.cast(), handle })
     }
 
     fn make(location: Location<'_>, value: T) -> Result<Self> {
@@ -149,20 +147,16 @@ impl<T: NoUninit + CheckedBitPattern> RecursiveMutex<T> {
     ) -> Result<RecursiveMutexGuard<'_, T>, LockError> {
         let list = self.handle.list()?;
         let depth = self.handle.depth();
-        // SAFETY: this thread's list; the handle keeps the lock mapped, and does so for good if it
-        // is dropped between `acquired` and `releases`.
+        // SAFETY: this thread's list; the handle keeps the lock mapped, and if it is dropped while the
+        // lock is linked, for as long as that.
         match unsafe { self.handle.lock(list, deadline) } {
             Ok(_) => {
                 depth.store(1, Relaxed);
-                self.guards.store(1, Relaxed);
-                self.handle.acquired(list);
             }
             Err(Refusal::Own) if self.handle.slot(list).is_some() => {
                 let deeper = depth.load(Relaxed).checked_add(1).ok_or(LockError::TooManyLocks)?;
                 depth.store(deeper, Relaxed);
-                self.guards.store(self.guards.load(Relaxed) + 1, Relaxed);
-                self.handle.acquired(list);
-                return Ok(RecursiveMutexGuard::new(self));
+                return Ok(RecursiveMutexGuard::new(self, list));
             }
             Err(Refusal::Own) => return Err(LockError::Deadlock),
             Err(refusal) => return Err(refused(refusal)),
@@ -170,7 +164,7 @@ impl<T: NoUninit + CheckedBitPattern> RecursiveMutex<T> {
         let found = self.handle.enter(list);
         let valid = self.is_valid();
         if found == Condition::Clean && valid {
-            return Ok(RecursiveMutexGuard::new(self));
+            return Ok(RecursiveMutexGuard::new(self, list));
         }
         let before = match found {
             Condition::Clean => 0,
@@ -188,7 +182,7 @@ impl<T: NoUninit + CheckedBitPattern> RecursiveMutex<T> {
         unsafe { self.value.write(value) };
         self.handle.end_repair(list);
         unrepaired.before = None;
-        Ok(RecursiveMutexGuard::new(self))
+        Ok(RecursiveMutexGuard::new(self, list))
     }
 
     fn is_valid(&self) -> bool {
@@ -223,13 +217,10 @@ impl<T> RecursiveMutex<T> {
     /// Releases the lock altogether.
     fn release(&self, list: List) {
         self.handle.depth().store(0, Relaxed);
-        self.guards.store(0, Relaxed);
-        self.handle.releases();
-        let slot = self.handle.slot(list);
-        // SAFETY: the slot of this word in this thread's records.
-        if !slot.is_some_and(|slot| unsafe { self.handle.unlock(list, slot) }) {
-            // Linked for as long as the thread lives, and so mapped.
-            self.handle.acquired(list);
+        if let Some(slot) = self.handle.slot(list) {
+            // SAFETY: the slot of this word in this thread's records. Where it stays linked it stays
+            // mapped: the handle sees to it.
+            let _ = unsafe { self.handle.unlock(list, slot) };
         }
     }
 }
@@ -247,7 +238,7 @@ impl<T: NoUninit + CheckedBitPattern> Clone for RecursiveMutex<T> {
     /// In a forked process that inherited the handle after its mutex was gone.
     fn clone(&self) -> Self {
         let handle = self.handle.again().expect("a handle holds its mutex");
-        RecursiveMutex { handle, value: self.value, guards: AtomicU32::new(0) }
+        RecursiveMutex { handle, value: self.value }
     }
 }
 
@@ -256,14 +247,17 @@ impl<T: NoUninit + CheckedBitPattern> Clone for RecursiveMutex<T> {
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RecursiveMutexGuard<'a, T> {
     mutex: &'a RecursiveMutex<T>,
+    /// The fork epoch in which it was acquired.
+    epoch: u32,
     /// The thread was panicking when it acquired the lock: then that it does says nothing.
     panicking: bool,
     thread: PhantomData<*mut ()>,
 }
 
 impl<'a, T> RecursiveMutexGuard<'a, T> {
-    fn new(mutex: &'a RecursiveMutex<T>) -> Self {
-        RecursiveMutexGuard { mutex, panicking: panicking(), thread: PhantomData }
+    fn new(mutex: &'a RecursiveMutex<T>, list: List) -> Self {
+        let (epoch, panicking) = (list.epoch(), panicking());
+        RecursiveMutexGuard { mutex, epoch, panicking, thread: PhantomData }
     }
 }
 
@@ -292,7 +286,7 @@ impl<T: Copy> RecursiveMutexGuard<'_, T> {
 impl<T> Drop for RecursiveMutexGuard<'_, T> {
     fn drop(&mut self) {
         let (mutex, handle) = (self.mutex, &self.mutex.handle);
-        let Some(list) = handle.owner() else { return };
+        let Some(list) = List::of_epoch(self.epoch) else { return };
         if !self.panicking && panicking() {
             handle.poison(list);
         }
@@ -303,12 +297,6 @@ impl<T> Drop for RecursiveMutexGuard<'_, T> {
             return;
         }
         handle.depth().store(left, Relaxed);
-        let mine = mutex.guards.load(Relaxed).saturating_sub(1);
-        mutex.guards.store(mine, Relaxed);
-        if mine == 0 {
-            // The guards of other handles keep it from here on.
-            handle.releases();
-        }
     }
 }
 

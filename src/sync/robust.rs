@@ -1,7 +1,9 @@
 //! The thread's robust list: the kernel's, or a model of it.
 
 #[cfg(not(all(test, loom)))]
-pub(crate) use crate::sys::robust::{List, OWNER, OWNER_DIED, RobustWord, Slot, WAITERS};
+pub(crate) use crate::sys::robust::{
+    List, OWNER, OWNER_DIED, RobustWord, Slot, WAITERS, has_linked,
+};
 
 #[cfg(all(test, loom))]
 pub(crate) use model::{List, OWNER, OWNER_DIED, RobustWord, Slot, WAITERS};

@@ -28,6 +28,7 @@ mod thread;
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::local::compiler_fence;
+use std::ops::Range;
 use std::ptr;
 use thread::{APART, Thread};
 
@@ -94,6 +95,12 @@ pub(crate) fn locks_held() -> u32 {
     List::of_this_thread().map_or(0, |list| list.thread.locks())
 }
 
+/// Whether a thread of this process has a word linked that begins in this range of addresses, and
+/// that nobody links or takes out meanwhile.
+pub(crate) fn has_linked(range: &Range<u64>) -> bool {
+    thread::has_linked(&(range.start + NODE_OFFSET..range.end + NODE_OFFSET))
+}
+
 /// The calling thread's list. Never leaves the thread.
 #[derive(Clone, Copy)]
 pub(crate) struct List {
@@ -125,11 +132,12 @@ impl List {
         self.thread.epoch.get()
     }
 
-    /// The list of a thread that has asked for it before. In a forked child that has not, its epoch
-    /// is 0.
+    /// The list of a thread in which something was locked in this epoch; `None`: the calling thread
+    /// is a copy of it in a forked child.
     #[inline(always)]
-    pub(crate) fn known() -> List {
-        List { thread: thread::known() }
+    pub(crate) fn of_epoch(epoch: u32) -> Option<List> {
+        let thread = thread::known();
+        (thread.epoch.get() == epoch).then_some(List { thread })
     }
 
     /// Whether the thread may hold one more lock.
@@ -260,18 +268,31 @@ impl List {
         let first = head.next.load(Ordering::Relaxed);
         word.next.store(first, Ordering::Relaxed);
         let mut entry = node;
-        if first != thread.newest() & !APART {
-            entry |= APART;
-            // Bit 0 of a link is the kernel's flag for priority inheritance, not part of the
-            // address.
-            // SAFETY: the head leads to a node of libc's, which has its `previous` just before it
-            // and stays mapped while it is linked.
-            unsafe { write((first & !1) - 8, node) };
+        if first != thread.newest() {
+            // SAFETY: what the head leads to.
+            entry |= unsafe { self.above(first, node) };
         }
         thread.push(entry);
         compiler_fence(Ordering::SeqCst);
         head.next.store(node, Ordering::Relaxed);
         Slot(())
+    }
+
+    /// Links a node above one that may be libc's, and says whether it is.
+    ///
+    /// # Safety
+    /// The head leads to `first`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn above(self, first: u64, node: u64) -> u64 {
+        if first == self.thread.newest() & !APART {
+            return 0;
+        }
+        // Bit 0 of a link is the kernel's flag for priority inheritance, not part of the address.
+        // SAFETY: a node of libc's, which has its `previous` just before it and stays mapped while it
+        // is linked.
+        unsafe { write((first & !1) - 8, node) };
+        APART
     }
 
     /// # Safety

@@ -4,9 +4,12 @@
 //! that nothing has begun, and one look at the epoch tells it.
 
 use super::{BESIDE, Head, LOCKS, NODE_OFFSET, WORDS};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::local::AtomicPtr;
 use crate::sys::fork;
+use crate::sys::per_process::PerProcess;
 use std::cell::Cell;
+use std::ops::Range;
 use std::ptr;
 
 /// That a word is linked by the calling thread.
@@ -19,10 +22,12 @@ pub(crate) struct Slot(pub(super) ());
 pub(super) const APART: u64 = 1;
 
 /// Addresses of nodes, each perhaps with [`APART`]: that of the head, then what is linked, from the
-/// oldest to the newest. Entries behind the newest say what was there before.
-type Entries = [Cell<u64>; 1 + WORDS];
+/// oldest to the newest. Entries behind the newest say what was there before. Written by the thread,
+/// read by others of the process.
+type Entries = [AtomicU64; 1 + WORDS];
 
 /// What a thread knows of its list.
+#[repr(C)]
 pub(super) struct Thread {
     /// The fork epoch that all this belongs to; 0: nothing has begun.
     pub(super) epoch: Cell<u32>,
@@ -31,18 +36,16 @@ pub(super) struct Thread {
     /// Words that are linked and are no locks.
     beside: Cell<u32>,
     head: Cell<*const Head>,
-    /// The newest entry. A pointer, for it is what a lock and an unlock wait for.
-    top: Cell<*const Cell<u64>>,
+    /// The newest entry. A pointer, for it is what a lock and an unlock wait for. Written by the
+    /// thread, read by others.
+    top: AtomicPtr<AtomicU64>,
     /// Where `top` is when no more locks may be linked.
-    limit: Cell<*const Cell<u64>>,
+    limit: Cell<*mut AtomicU64>,
     entries: Entries,
 }
 
 /// What a thread has before it begins. Never written.
 struct NotBegun(Thread);
-
-#[allow(clippy::declare_interior_mutable_const, reason = "an initialiser")]
-const ENTRY: Cell<u64> = Cell::new(0);
 
 static NOT_BEGUN: NotBegun = NotBegun(Thread {
     epoch: Cell::new(0),
@@ -50,13 +53,29 @@ static NOT_BEGUN: NotBegun = NotBegun(Thread {
     process: Cell::new(0),
     beside: Cell::new(0),
     head: Cell::new(ptr::null()),
-    top: Cell::new(ptr::null()),
-    limit: Cell::new(ptr::null()),
-    entries: [ENTRY; 1 + WORDS],
+    top: AtomicPtr::new(ptr::null_mut()),
+    limit: Cell::new(ptr::null_mut()),
+    entries: [const { AtomicU64::new(0) }; 1 + WORDS],
 });
 
 // SAFETY: nobody writes it: every writer has a thread that has begun.
 unsafe impl Sync for NotBegun {}
+
+/// Those of the process that have begun.
+static THREADS: PerProcess<Vec<Begun>> = PerProcess::new();
+
+/// One of them. Others look at its atomics alone.
+struct Begun(*const Thread);
+
+// SAFETY: others look at its atomics, and it is there while it is in the list.
+unsafe impl Send for Begun {}
+
+/// Whether a thread of this process has a node in this range of addresses linked, one that nobody
+/// links or takes out meanwhile.
+pub(super) fn has_linked(range: &Range<u64>) -> bool {
+    // SAFETY: a thread takes itself out of the list before its memory goes.
+    THREADS.lock().iter().any(|thread| unsafe { &*thread.0 }.has_linked(range))
+}
 
 thread_local! {
     /// Has no destructor, so that reaching it costs no check.
@@ -113,15 +132,17 @@ fn begin() -> Option<&'static Thread> {
         thread = unsafe { &*memory };
         THREAD.set(thread);
     }
+    THREADS.lock().push(Begun(thread));
     // SAFETY: takes nothing.
     thread.id.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
     thread.process.set(std::process::id());
     thread.head.set(head);
     // In a forked child: what its parent's thread was at.
     found.pending.store(0, Ordering::Relaxed);
-    thread.entries[0].set(head as u64);
-    thread.top.set(&thread.entries[0]);
-    thread.limit.set(&thread.entries[LOCKS]);
+    let entries = thread.entries.as_ptr().cast_mut();
+    thread.entries[0].store(head as u64, Ordering::Relaxed);
+    thread.top.store(entries, Ordering::Relaxed);
+    thread.limit.set(entries.wrapping_add(LOCKS));
     if END.try_with(|_| ()).is_err() {
         ENDS.set(true);
     }
@@ -137,43 +158,50 @@ impl Thread {
         unsafe { &*self.head.get() }
     }
 
+    // Relaxed, where it is the thread's own.
+    #[inline(always)]
+    fn top(&self) -> *mut AtomicU64 {
+        self.top.load(Ordering::Relaxed)
+    }
+
     /// Whether one more lock may be linked.
     #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
-        self.top.get() != self.limit.get()
+        self.top() != self.limit.get()
     }
 
     /// The entry of the word that was linked last, or of the head.
     #[inline(always)]
     pub(super) fn newest(&self) -> u64 {
         // SAFETY: `top` points to an entry.
-        unsafe { &*self.top.get() }.get()
+        unsafe { &*self.top() }.load(Ordering::Relaxed)
     }
 
     /// Notes a word that is linked now. There is room.
     #[inline(always)]
     pub(super) fn push(&self, entry: u64) {
-        let top = self.top.get().wrapping_add(1);
+        let top = self.top().wrapping_add(1);
         // SAFETY: there is room, so it points to an entry.
         let place = unsafe { &*top };
         // Mostly it is the lock that was there before: a look is cheaper than a store.
-        if place.get() != entry {
-            place.set(entry);
+        if place.load(Ordering::Relaxed) != entry {
+            place.store(entry, Ordering::Relaxed);
         }
-        self.top.set(top);
+        // Release: the entry, to who looks from another thread.
+        self.top.store(top, Ordering::Release);
     }
 
     /// The entry below the newest, which is not the head's.
     #[inline(always)]
     pub(super) fn second(&self) -> u64 {
         // SAFETY: `top` is above the first entry, the head's.
-        unsafe { &*self.top.get().wrapping_sub(1) }.get()
+        unsafe { &*self.top().wrapping_sub(1) }.load(Ordering::Relaxed)
     }
 
     /// Forgets the newest, which is not the head's.
     #[inline(always)]
     pub(super) fn pop(&self) {
-        self.top.set(self.top.get().wrapping_sub(1));
+        self.top.store(self.top().wrapping_sub(1), Ordering::Relaxed);
     }
 
     /// Makes room for a word that is no lock; false: there are as many as may be.
@@ -195,7 +223,16 @@ impl Thread {
 
     /// How many words are linked.
     fn linked(&self) -> usize {
-        (self.top.get() as usize - self.entries.as_ptr() as usize) / size_of::<Cell<u64>>()
+        // Acquire: their entries, where another thread asks.
+        let top = self.top.load(Ordering::Acquire) as usize;
+        (top - self.entries.as_ptr() as usize) / size_of::<AtomicU64>()
+    }
+
+    fn has_linked(&self, range: &Range<u64>) -> bool {
+        // From the newest on, for `remove` moves entries towards the oldest. Acquire: who finds an
+        // entry moved away finds it where it was moved to.
+        let linked = &self.entries[1..=self.linked()];
+        linked.iter().rev().any(|entry| range.contains(&(entry.load(Ordering::Acquire) & !APART)))
     }
 
     /// How many locks are linked.
@@ -207,26 +244,28 @@ impl Thread {
     /// one's if there is one.
     pub(super) fn find(&self, node: u64) -> Option<Found> {
         let linked = &self.entries[1..=self.linked()];
-        let index = 1 + linked.iter().rposition(|entry| entry.get() & !APART == node)?;
+        let index =
+            1 + linked.iter().rposition(|entry| entry.load(Ordering::Relaxed) & !APART == node)?;
         Some(Found {
             index,
-            entry: self.entries[index].get(),
-            older: self.entries[index - 1].get(),
-            newer: (index < linked.len()).then(|| self.entries[index + 1].get()),
+            entry: self.entries[index].load(Ordering::Relaxed),
+            older: self.entries[index - 1].load(Ordering::Relaxed),
+            newer: linked.get(index).map(|entry| entry.load(Ordering::Relaxed)),
         })
     }
 
     /// Forgets an entry.
     pub(super) fn remove(&self, Found { index, entry, .. }: Found) {
         let entries = &self.entries[index..=self.linked()];
+        // What stood between this one and the older one stands below the newer one.
+        let mut apart = entry & APART;
         for pair in entries.windows(2) {
-            pair[0].set(pair[1].get());
+            // Release: to `has_linked`.
+            pair[0].store(pair[1].load(Ordering::Relaxed) | apart, Ordering::Release);
+            apart = 0;
         }
-        if entries.len() > 1 {
-            // What stood between this one and the older one stands below the newer one.
-            entries[0].set(entries[0].get() | entry & APART);
-        }
-        self.pop();
+        // Release: as above.
+        self.top.store(self.top().wrapping_sub(1), Ordering::Release);
     }
 
     /// Frees the memory of a thread that ends with nothing linked. (What is linked stays on record:
@@ -237,6 +276,7 @@ impl Thread {
             && (self.epoch.get() == 0 || self.linked() == 0)
         {
             THREAD.set(&NOT_BEGUN.0);
+            THREADS.lock().retain(|thread| !ptr::eq(thread.0, self));
             // SAFETY: mapped by `begin` with this size, for this thread, which forgets it here.
             unsafe { fork::unmap(ptr::from_ref(self).cast_mut().cast(), size_of::<Thread>()) };
         }
