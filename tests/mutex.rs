@@ -343,13 +343,13 @@ fn leak(name: &str, other: &str) {
             .unwrap();
     });
     assert!(matches!(last.lock(), Err(LockError::OwnerDied { .. })));
-    // An ordinary one is unmapped.
+    // An ordinary one is unmapped, and with it what was leaked, now that the thread is gone.
     let before = mappings();
     let mutex = Mutex::create(other, 0u64).unwrap();
     drop(mutex.lock().unwrap());
     assert!(mappings() > before);
     drop(mutex);
-    assert_eq!(mappings(), before);
+    assert!(mappings() < before);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::sys::per_process::PerProcess;
 use crate::sys::process::pid_namespace;
 use crate::{Error, Result};
 use std::any::Any;
+use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, Range};
 use std::ptr;
@@ -85,7 +86,9 @@ impl<P: Shared + 'static> Deref for Handle<P> {
 }
 
 /// Objects whose handles were dropped while a thread of this process had a word of them linked.
-static LINKED: PerProcess<Vec<Linked>> = PerProcess::new();
+static LINKED: PerProcess<VecDeque<Linked>> = PerProcess::new();
+/// How many of them a dropped handle looks at: more than one, so that they become fewer.
+const LOOKS: usize = 2;
 
 struct Linked {
     /// Where its words may be.
@@ -101,9 +104,17 @@ impl<P: Shared + 'static> Drop for Handle<P> {
         let begin = ptr::from_ref::<P>(&held) as u64;
         let range = begin..begin + held.attachment().place().payload_size;
         let mut linked = LINKED.lock();
-        let over: Vec<_> = linked.extract_if(.., |other| !has_linked(&other.range)).collect();
+        let mut over = Vec::new();
+        for _ in 0..LOOKS.min(linked.len()) {
+            let Some(oldest) = linked.pop_front() else { break };
+            if has_linked(&oldest.range) {
+                linked.push_back(oldest);
+            } else {
+                over.push(oldest);
+            }
+        }
         if has_linked(&range) {
-            linked.push(Linked { range, _held: Box::new(held) });
+            linked.push_back(Linked { range, _held: Box::new(held) });
         }
         drop(linked);
         drop(over);

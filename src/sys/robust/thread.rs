@@ -31,6 +31,7 @@ type Entries = [AtomicU64; 1 + WORDS];
 pub(super) struct Thread {
     /// The fork epoch that all this belongs to; 0: nothing has begun.
     pub(super) epoch: Cell<u32>,
+    /// Written when it begins, before others can look.
     pub(super) id: Cell<u32>,
     pub(super) process: Cell<u32>,
     /// Words that are linked and are no locks.
@@ -73,8 +74,12 @@ unsafe impl Send for Begun {}
 /// Whether a thread of this process has a node in this range of addresses linked, one that nobody
 /// links or takes out meanwhile.
 pub(super) fn has_linked(range: &Range<u64>) -> bool {
-    // SAFETY: a thread takes itself out of the list before its memory goes.
-    THREADS.lock().iter().any(|thread| unsafe { &*thread.0 }.has_linked(range))
+    THREADS.lock().iter().any(|thread| {
+        // SAFETY: a thread takes itself out of the list before its memory goes.
+        let thread = unsafe { &*thread.0 };
+        // What a thread that is gone had linked, the kernel has walked.
+        thread.has_linked(range) && thread.lives()
+    })
 }
 
 thread_local! {
@@ -132,7 +137,6 @@ fn begin() -> Option<&'static Thread> {
         thread = unsafe { &*memory };
         THREAD.set(thread);
     }
-    THREADS.lock().push(Begun(thread));
     // SAFETY: takes nothing.
     thread.id.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
     thread.process.set(std::process::id());
@@ -146,6 +150,7 @@ fn begin() -> Option<&'static Thread> {
     if END.try_with(|_| ()).is_err() {
         ENDS.set(true);
     }
+    THREADS.lock().push(Begun(thread));
     thread.epoch.set(fork::epoch());
     Some(thread)
 }
@@ -238,6 +243,14 @@ impl Thread {
     /// How many locks are linked.
     pub(super) fn locks(&self) -> u32 {
         self.linked() as u32 - self.beside.get()
+    }
+
+    /// Whether the thread is there.
+    fn lives(&self) -> bool {
+        let process = std::process::id().cast_signed();
+        // SAFETY: signal 0 is none.
+        let found = unsafe { libc::syscall(libc::SYS_tgkill, process, self.id.get(), 0) };
+        found == 0
     }
 
     /// The number of the entry of a node, and those of its neighbours: the older one's, and the newer
