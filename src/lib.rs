@@ -9,6 +9,7 @@
 //! | send values from one process to another | [`spsc`] |
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`] |
+//! | wait for a sign, wait for a turn | [`Event`], [`Semaphore`], [`PermitPool`], [`Condvar`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -59,7 +60,10 @@ pub use channel::{ChannelError, Departure, Partial, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
-pub use lock::{LockError, Mutex, MutexGuard, RecoveryGuard};
+pub use lock::{
+    Condvar, Event, LockError, Mutex, MutexGuard, Permit, PermitPool, RecoveryGuard, Reset,
+    Semaphore, WaitTimeoutResult,
+};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

@@ -36,6 +36,11 @@ impl<'a, T> MutexGuard<'a, T> {
     pub(super) fn new(mutex: &'a Mutex<T>, slot: Slot) -> Self {
         MutexGuard { mutex, slot, panicking: panicking(), thread: PhantomData }
     }
+
+    /// Releases the lock, and gives the mutex to acquire it again.
+    pub(super) fn into_mutex(self) -> &'a Mutex<T> {
+        self.mutex
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {

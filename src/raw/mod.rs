@@ -4,10 +4,14 @@
 
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
+pub(crate) mod condvar;
+pub(crate) mod event;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod mutex;
+pub(crate) mod permits;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
+pub(crate) mod semaphore;
 pub(crate) mod wait_cell;

@@ -1,6 +1,7 @@
 //! How to wait: spin, give way, sleep; and what ends a sleep.
 
 mod block;
+mod shared;
 #[cfg(not(all(test, loom)))]
 mod slip;
 mod strategy;
@@ -8,6 +9,7 @@ mod strategy;
 #[cfg(not(all(test, loom)))]
 pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
+pub(crate) use shared::{Sleeper, block_shared, sleep_on};
 #[cfg(not(all(test, loom)))]
 pub(crate) use slip::Slip;
 pub use strategy::WaitStrategy;
