@@ -113,14 +113,19 @@ impl RawEvent {
     /// Waits until it is set, or was after this was called. False: `deadline` has passed.
     #[inline]
     pub(crate) fn wait(&self, strategy: WaitStrategy, deadline: u64) -> bool {
-        self.is_set() || self.wait_slow(strategy, deadline)
+        self.is_set() || self.wait_since(self.sets(), strategy, deadline)
     }
 
+    /// How often it was set.
+    pub(crate) fn sets(&self) -> u32 {
+        // Relaxed: only a later word lets through.
+        self.word.load(Relaxed) / ONE
+    }
+
+    /// The same, where [`RawEvent::sets`] at the first look was `sets`.
     #[cold]
     #[inline(never)]
-    fn wait_slow(&self, strategy: WaitStrategy, deadline: u64) -> bool {
-        // Relaxed: only a later word lets through.
-        let sets = self.word.load(Relaxed) / ONE;
+    pub(crate) fn wait_since(&self, sets: u32, strategy: WaitStrategy, deadline: u64) -> bool {
         block_shared(&mut Pass { event: self, sets }, &self.bell, strategy, deadline).is_some()
     }
 

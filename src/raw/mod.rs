@@ -8,6 +8,8 @@ pub(crate) mod condvar;
 pub(crate) mod event;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_signals;
 pub(crate) mod mutex;
 pub(crate) mod permits;
 pub(crate) mod publication;

@@ -27,7 +27,7 @@ use loom::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
-fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
+pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
     for mode in [Mode::Sleeps, Mode::Spurious] {
         let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = count.clone();

@@ -7,6 +7,7 @@ pub(crate) use crate::sys::robust::{List, OWNER, OWNER_DIED, RobustWord, Slot, W
 pub(crate) use model::{List, OWNER, OWNER_DIED, RobustWord, Slot, WAITERS};
 
 #[cfg(all(test, loom))]
+#[allow(unsafe_code, reason = "has the signatures of the real one")]
 pub(crate) mod model {
     //! What `exit_robust_list` does, without the links: those are private to their thread, and no
     //! interleaving reaches them.

@@ -8,6 +8,7 @@ mod item;
 mod named;
 mod pop;
 mod push;
+mod signal;
 mod spawn;
 mod stream;
 
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         claim::operations(),
         create::operations(),
         attach::operations(),
+        signal::operations(),
         spawn::operations(),
     ];
     all.into_iter().flatten().collect()
