@@ -28,7 +28,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
 pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
-    for mode in [Mode::Sleeps, Mode::Spurious] {
+    check_under(&[Mode::Sleeps, Mode::Spurious], name, scenario);
+}
+
+/// The same under some of the futex models.
+pub(super) fn check_under(
+    modes: &[Mode],
+    name: &str,
+    scenario: impl Fn() + Copy + Send + Sync + 'static,
+) {
+    for &mode in modes {
         let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = count.clone();
         let mut model = loom::model::Builder::new();

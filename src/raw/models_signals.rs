@@ -6,11 +6,12 @@
 
 use super::condvar::RawCondvar;
 use super::event::RawEvent;
-use super::models::check;
+use super::models::{check, check_under};
 use super::semaphore::RawSemaphore;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::bell;
 use crate::sync::crash::{Point, die_at};
+use crate::sync::futex::model::Mode;
 use crate::wait::{NEVER, WaitStrategy};
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Mutex};
@@ -30,6 +31,12 @@ fn mortal(point: Option<Point>, body: impl FnOnce()) {
     die_at(None);
     assert!(lived || point.is_some(), "panicked");
     bell::ring();
+}
+
+/// Two waiters under the futex that never sleeps give way to each other for ever, and a condition
+/// variable orders nothing, which is all that there would be to find: so these under the other alone.
+fn check_asleep(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
+    check_under(&[Mode::Sleeps], name, scenario);
 }
 
 fn spawn<T: Send + Sync + 'static>(shared: &Arc<T>, body: fn(&T)) -> JoinHandle<()> {
@@ -99,7 +106,7 @@ fn a_set_of_a_set_event_brings_what_was_written_before_it() {
 #[test]
 fn every_permit_finds_its_waiter_whoever_is_killed_releasing() {
     for point in WAKING {
-        check(&format!("semaphore: releaser dies at {point:?}"), move || {
+        check_asleep(&format!("semaphore: releaser dies at {point:?}"), move || {
             let semaphore = Arc::new(RawSemaphore::new(0));
             let waiters = [(); 2].map(|()| spawn(&semaphore, |s| assert!(s.acquire(PARK, NEVER))));
             mortal(point, || semaphore.release(2, 9).unwrap());
@@ -111,7 +118,7 @@ fn every_permit_finds_its_waiter_whoever_is_killed_releasing() {
 
 #[test]
 fn single_releases_reach_both_waiters() {
-    check("semaphore: two releases", || {
+    check_asleep("semaphore: two releases", || {
         let semaphore = Arc::new(RawSemaphore::new(0));
         let waiters = [(); 2].map(|()| spawn(&semaphore, |s| assert!(s.acquire(PARK, NEVER))));
         semaphore.release(1, 9).unwrap();
@@ -123,7 +130,7 @@ fn single_releases_reach_both_waiters() {
 #[test]
 fn a_permit_is_not_lost_with_the_waiter_that_was_woken_for_it() {
     for point in WAITING {
-        check(&format!("semaphore: waiter dies at {point:?}"), move || {
+        check_asleep(&format!("semaphore: waiter dies at {point:?}"), move || {
             let semaphore = Arc::new(RawSemaphore::new(0));
             let dying = thread::spawn({
                 let semaphore = semaphore.clone();
@@ -134,7 +141,10 @@ fn a_permit_is_not_lost_with_the_waiter_that_was_woken_for_it() {
                     });
                 }
             });
-            let other = spawn(&semaphore, |s| assert!(s.acquire(PARK, NEVER)));
+            let other = spawn(&semaphore, |s| {
+                assert!(s.acquire(PARK, NEVER));
+                s.release(1, 9).unwrap();
+            });
             semaphore.release(1, 9).unwrap();
             other.join().unwrap();
             dying.join().unwrap();
@@ -179,17 +189,20 @@ fn who_waits_is_through_although_a_reset_follows() {
 #[test]
 fn a_set_lets_all_through_whoever_is_killed() {
     for (setter, waiter) in WAKING[..2].iter().flat_map(|s| WAITING.map(|w| (*s, w))) {
-        check(&format!("event: setter dies at {setter:?}, waiter at {waiter:?}"), move || {
-            let event = Arc::new(RawEvent::new());
-            let dying = thread::spawn({
-                let event = event.clone();
-                move || mortal(waiter, || assert!(event.wait(PARK, NEVER)))
-            });
-            let other = spawn(&event, |event| assert!(event.wait(PARK, NEVER)));
-            mortal(setter, || event.set());
-            other.join().unwrap();
-            dying.join().unwrap();
-        });
+        check_asleep(
+            &format!("event: setter dies at {setter:?}, waiter at {waiter:?}"),
+            move || {
+                let event = Arc::new(RawEvent::new());
+                let dying = thread::spawn({
+                    let event = event.clone();
+                    move || mortal(waiter, || assert!(event.wait(PARK, NEVER)))
+                });
+                let other = spawn(&event, |event| assert!(event.wait(PARK, NEVER)));
+                mortal(setter, || event.set());
+                other.join().unwrap();
+                dying.join().unwrap();
+            },
+        );
     }
 }
 
@@ -220,7 +233,7 @@ impl Waiting {
 
 #[test]
 fn every_notification_finds_its_waiter() {
-    check("condvar: notify_one twice", || {
+    check_asleep("condvar: notify_one twice", || {
         let waiting = Waiting::new();
         let waiters = [(); 2].map(|()| spawn(&waiting, Waiting::take));
         for _ in 0..2 {
@@ -235,7 +248,7 @@ fn every_notification_finds_its_waiter() {
 fn a_notification_arrives_whoever_is_killed_notifying() {
     for point in WAKING {
         for all in [false, true] {
-            check(&format!("condvar: notifier dies at {point:?}, all {all}"), move || {
+            check_asleep(&format!("condvar: notifier dies at {point:?}, all {all}"), move || {
                 let waiting = Waiting::new();
                 let waiters = [(); 2].map(|()| spawn(&waiting, Waiting::take));
                 *waiting.number.lock().unwrap() = 2;
@@ -260,7 +273,7 @@ fn a_notification_arrives_whoever_is_killed_notifying() {
 #[test]
 fn a_notification_is_not_lost_with_the_waiter_that_was_woken() {
     for point in WAITING {
-        check(&format!("condvar: waiter dies at {point:?}"), move || {
+        check_asleep(&format!("condvar: waiter dies at {point:?}"), move || {
             let waiting = Waiting::new();
             let dying = thread::spawn({
                 let waiting = waiting.clone();
@@ -272,7 +285,11 @@ fn a_notification_is_not_lost_with_the_waiter_that_was_woken() {
                     });
                 }
             });
-            let other = spawn(&waiting, Waiting::take);
+            let other = spawn(&waiting, |waiting| {
+                waiting.take();
+                *waiting.number.lock().unwrap() += 1;
+                waiting.condvar.notify_one();
+            });
             *waiting.number.lock().unwrap() = 1;
             waiting.condvar.notify_one();
             other.join().unwrap();

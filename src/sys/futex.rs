@@ -53,27 +53,10 @@ pub(crate) fn wait_either(
 /// If there is no word, or more than [`WORDS`].
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<u64>) -> Option<usize> {
     if WAITV.load(Ordering::Relaxed) != 2 {
-        let mut waiters =
-            [const { Waiter { expected: 0, address: 0, flags: 0, reserved: 0 } }; WORDS];
-        let waiters = &mut waiters[..words.len()];
-        for (waiter, (word, expected)) in waiters.iter_mut().zip(words) {
-            waiter.expected = u64::from(*expected);
-            waiter.address = word.as_ptr() as u64;
-            waiter.flags = SHARED_U32;
-        }
-        let spec = deadline.map(time::spec);
-        let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: `waiters` holds as many entries as are said, each the address of a live aligned
-        // word that the kernel only reads; `spec` is null or a live timespec.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex_waitv,
-                waiters.as_ptr(),
-                waiters.len() as libc::c_uint,
-                0 as libc::c_uint,
-                spec,
-                libc::CLOCK_MONOTONIC,
-            )
+        let result = if words.len() <= 2 {
+            waitv::<2>(words, deadline)
+        } else {
+            waitv::<WORDS>(words, deadline)
         };
         let missing =
             result < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
@@ -86,6 +69,31 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<u64>) -> Op
     let slice = time::now() + FALLBACK_SLICE;
     wait_one(words[0], Some(deadline.map_or(slice, |d| d.min(slice))));
     None
+}
+
+/// The system call, for at most `N` words.
+fn waitv<const N: usize>(words: &[(&AtomicU32, u32)], deadline: Option<u64>) -> libc::c_long {
+    let mut waiters = [const { Waiter { expected: 0, address: 0, flags: 0, reserved: 0 } }; N];
+    let waiters = &mut waiters[..words.len()];
+    for (waiter, (word, expected)) in waiters.iter_mut().zip(words) {
+        waiter.expected = u64::from(*expected);
+        waiter.address = word.as_ptr() as u64;
+        waiter.flags = SHARED_U32;
+    }
+    let spec = deadline.map(time::spec);
+    let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: `waiters` holds as many entries as are said, each the address of a live aligned word
+    // that the kernel only reads; `spec` is null or a live timespec.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            waiters.as_ptr(),
+            waiters.len() as libc::c_uint,
+            0 as libc::c_uint,
+            spec,
+            libc::CLOCK_MONOTONIC,
+        )
+    }
 }
 
 fn wait_one((word, expected): (&AtomicU32, u32), deadline: Option<u64>) {

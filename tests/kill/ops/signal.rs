@@ -166,7 +166,7 @@ struct Signal {
     role: Role,
 }
 
-/// In the ledger's notes: the companion has taken its signal; signals that were sent to it.
+/// In the ledger's notes: the companion has taken its signal, or sent it.
 const TAKEN: usize = 0;
 
 impl Case for Signal {
@@ -175,6 +175,9 @@ impl Case for Signal {
         // Nothing is done for the first time later.
         (sort.left)(scene)?;
         scene.manual.try_wait()?;
+        if scene.semaphore.try_acquire()? {
+            scene.semaphore.release(1)?;
+        }
         scene.auto.reset()?;
         scene.condvar.notify_one()?;
         if *role == Role::Takes && sort.name == "event-auto" {
@@ -231,6 +234,10 @@ impl Case for Signal {
                 // A signal that is there needs no help to reach who sleeps. (If it was not sent, or
                 // has just been taken, one more is sent.)
                 let mut sent = 0;
+                if acknowledged == 0 {
+                    // It may have died after the change and before it notified: nobody owes that.
+                    scene.condvar.notify_all()?;
+                }
                 if left == 0 && ledger.notes[TAKEN].load(Relaxed) == 0 {
                     (sort.signal)(scene)?;
                     sent = 1;
