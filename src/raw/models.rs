@@ -28,12 +28,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
 pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
-    check_under(&[Mode::Sleeps, Mode::Spurious], name, scenario);
+    check_under(&[Mode::Sleeps, Mode::Spurious], 3, name, scenario);
 }
 
-/// The same under some of the futex models.
+/// The same under some of the futex models, with at most so many preemptions.
 pub(super) fn check_under(
     modes: &[Mode],
+    preemptions: usize,
     name: &str,
     scenario: impl Fn() + Copy + Send + Sync + 'static,
 ) {
@@ -41,7 +42,7 @@ pub(super) fn check_under(
         let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counter = count.clone();
         let mut model = loom::model::Builder::new();
-        model.preemption_bound.get_or_insert(3);
+        model.preemption_bound.get_or_insert(preemptions);
         model.check(move || {
             counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             set_mode(mode);
