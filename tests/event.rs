@@ -296,7 +296,7 @@ fn waiters_of_a_setter_that_is_killed_before_its_wake_are_woken_by_the_kernel() 
 
 #[test]
 fn no_wake_is_lost_to_kills_at_random_moments() {
-    let _watchdog = watchdog();
+    let _watchdog = common::watchdog_of(300);
     for reset in [Reset::Manual, Reset::Auto] {
         let mut random = Random::seeded("no_wake_is_lost_to_kills_at_random_moments");
         let event = parked(reset);
@@ -319,7 +319,7 @@ fn no_wake_is_lost_to_kills_at_random_moments() {
         };
         let mut waiters: Vec<_> = (0..3).map(|_| start(event.clone())).collect();
         let mut setter = set(event.clone());
-        let (mut slow, kills) = (0, 300);
+        let (mut slow, kills) = (0, 120);
         for kill in 0..kills {
             for _ in 0..random.below(100) {
                 thread::yield_now();

@@ -395,7 +395,7 @@ fn a_forked_copy_of_a_permit_does_nothing() {
 
 #[test]
 fn a_semaphore_loses_no_wake_to_kills_at_random_moments() {
-    let _watchdog = watchdog();
+    let _watchdog = common::watchdog_of(300);
     let mut random = Random::seeded("a_semaphore_loses_no_wake_to_kills_at_random_moments");
     let semaphore = parked(0);
     let acquire = |semaphore: Semaphore| {
@@ -417,7 +417,7 @@ fn a_semaphore_loses_no_wake_to_kills_at_random_moments() {
     };
     let mut acquirers: Vec<_> = (0..3).map(|_| acquire(semaphore.clone())).collect();
     let mut releaser = release(semaphore.clone());
-    let (mut slow, kills) = (0, 400);
+    let (mut slow, kills) = (0, 150);
     for kill in 0..kills {
         for _ in 0..random.below(100) {
             thread::yield_now();
@@ -444,7 +444,7 @@ fn a_semaphore_loses_no_wake_to_kills_at_random_moments() {
 
 #[test]
 fn permits_are_conserved_and_exclusive_under_kills_at_random_moments() {
-    let _watchdog = watchdog();
+    let _watchdog = common::watchdog_of(300);
     let mut random = Random::seeded("permits_are_conserved_and_exclusive_under_kills");
     for (permits, strategy) in
         [(1, WaitStrategy::Park), (1, WaitStrategy::SpinThenPark), (2, WaitStrategy::Park)]
@@ -471,7 +471,7 @@ fn permits_are_conserved_and_exclusive_under_kills_at_random_moments() {
             })
         };
         let mut children: Vec<_> = (0..4).map(|_| again()).collect();
-        let kills = 200;
+        let kills = 80;
         for _ in 0..kills {
             for _ in 0..random.below(200) {
                 thread::yield_now();
