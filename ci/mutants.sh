@@ -90,4 +90,25 @@ mutant buffer-not-looked-at $latest 's/if number == current >> INDEX_BITS \{/if 
 mutant current-buffer-written $latest 's/let next = self\.choose\(index\);/let next = index;/'
 mutant reader-not-woken $latest 's/self\.control\.news\.wake\(\)/()/'
 
+semaphore=src/raw/semaphore.rs
+event=src/raw/event.rs
+condvar=src/raw/condvar.rs
+mutant bell-not-armed-by-sleepers src/wait/shared.rs 's/let armed = bell::arm\(bell\);/let armed = false;/'
+mutant bell-not-passed-on src/wait/shared.rs 's/woken == Some\(1\)/false/'
+mutant bell-not-watched src/wait/shared.rs 's/&\[\(word, expected\), \(bell, 0\)\]/&[(word, expected)]/'
+mutant permit-released-relaxed $semaphore 's/(seen \+ permits, )Release/${1}Relaxed/g'
+mutant permit-acquired-relaxed $semaphore 's/(seen - 1, )Acquire/${1}Relaxed/'
+mutant second-set-relaxed $semaphore 's/(compare_exchange\(seen, seen, )Release/${1}Relaxed/'
+mutant releaser-without-bell $semaphore 's/let armed = bell::arm\(&self\.bell\);/let armed = false;/'
+mutant flag-dropped-without-doubt $semaphore 's/self\.doubt\(\);/self.word.fetch_and(MOST, Relaxed);/'
+mutant releaser-wakes-nobody $semaphore 's/futex::wake\(&self\.word, permits\) < permits/false/'
+mutant event-set-relaxed $event 's/(compare_exchange(?:_weak)?\(seen, next, )Release/${1}Relaxed/g'
+mutant event-read-relaxed $event 's/self\.event\.word\.load\(Acquire\)/self.event.word.load(Relaxed)/'
+mutant event-without-generation $event 's/ \|\| seen \/ ONE != self\.sets//'
+mutant setter-without-bell $event 's/let armed = bell::arm\(&self\.bell\);/let armed = false;/'
+mutant setter-wakes-one $event 's/futex::wake\(&self\.word, u32::MAX\)/futex::wake(\&self.word, 1)/'
+mutant notifier-without-bell $condvar 's/let armed = bell::arm\(&self\.bell\);/let armed = false;/g'
+mutant notify-changes-nothing $condvar 's/self\.word\.fetch_add\(ONE, Relaxed\)/self.word.fetch_add(0, Relaxed)/'
+mutant flag-dropped-without-wake $condvar 's/(SignalDoubted\);\n\s*)futex::wake\(&self\.word, u32::MAX\);/$1/'
+
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }

@@ -176,6 +176,14 @@ pub enum Error {
         /// The name or label.
         name: String,
     },
+    /// The operation is one of events that are reset by hand.
+    #[error(
+        "`{name}` is an auto-reset event, which lets one waiter through at each set; use `set`"
+    )]
+    NotManual {
+        /// The name or label.
+        name: String,
+    },
     /// A child could not be started or spoken to.
     #[error("{what} failed: {source}")]
     Process {

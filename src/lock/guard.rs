@@ -39,6 +39,11 @@ impl<'a, T> MutexGuard<'a, T> {
         let epoch = list.epoch();
         MutexGuard { mutex, slot, epoch, panicking: panicking(), thread: PhantomData }
     }
+
+    /// Releases the lock, and gives the mutex to acquire it again.
+    pub(super) fn into_mutex(self) -> &'a Mutex<T> {
+        self.mutex
+    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {

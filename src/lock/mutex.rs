@@ -263,7 +263,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     }
 
     #[inline(always)]
-    fn lock_until(&self, deadline: u64) -> Result<MutexGuard<'_, T>, LockError> {
+    pub(super) fn lock_until(&self, deadline: u64) -> Result<MutexGuard<'_, T>, LockError> {
         let (list, slot) = self.acquire(deadline)?;
         self.enter(list, slot)
     }

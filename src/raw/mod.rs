@@ -4,6 +4,8 @@
 
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
+pub(crate) mod condvar;
+pub(crate) mod event;
 pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
@@ -11,8 +13,12 @@ mod models;
 mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
+#[cfg(all(test, loom))]
+mod models_signals;
 pub(crate) mod mutex;
+pub(crate) mod permits;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
+pub(crate) mod semaphore;
 pub(crate) mod wait_cell;

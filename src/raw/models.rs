@@ -28,24 +28,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs every execution of a scenario under both futex models and prints how many there were.
 pub(super) fn check(name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
-    for mode in [Mode::Sleeps, Mode::Spurious] {
-        check_in(mode, name, scenario);
-    }
+    check_under(&[Mode::Sleeps, Mode::Spurious], 3, name, scenario);
 }
 
-/// The same under one of them.
-pub(super) fn check_in(mode: Mode, name: &str, scenario: impl Fn() + Copy + Send + Sync + 'static) {
-    let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let counter = count.clone();
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound.get_or_insert(3);
-    model.check(move || {
-        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        set_mode(mode);
-        scenario();
-    });
-    let count = count.load(std::sync::atomic::Ordering::Relaxed);
-    println!("loom {name} ({mode:?}): {count} executions");
+/// The same under some of the futex models, with at most so many preemptions.
+pub(super) fn check_under(
+    modes: &[Mode],
+    preemptions: usize,
+    name: &str,
+    scenario: impl Fn() + Copy + Send + Sync + 'static,
+) {
+    for &mode in modes {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counter = count.clone();
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound.get_or_insert(preemptions);
+        model.check(move || {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            set_mode(mode);
+            scenario();
+        });
+        let count = count.load(std::sync::atomic::Ordering::Relaxed);
+        println!("loom {name} ({mode:?}): {count} executions");
+    }
 }
 
 /// What the kernel keeps of a process: marked at its death.

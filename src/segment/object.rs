@@ -23,6 +23,14 @@ pub enum Kind {
     Mutex,
     /// The same for owners that acquire it again and again, [`crate::RecursiveMutex`].
     RecursiveMutex,
+    /// A flag to wait for, [`crate::Event`].
+    Event,
+    /// Permits that are counted, [`crate::Semaphore`].
+    Semaphore,
+    /// Permits that have a holder, [`crate::PermitPool`].
+    PermitPool,
+    /// Where holders of a mutex wait for a change, [`crate::Condvar`].
+    Condvar,
     /// One atomic, [`crate::Atomic`].
     Atomic,
     /// One value, [`crate::Value`].
@@ -41,6 +49,10 @@ impl Kind {
             Kind::Process => 3,
             Kind::Mutex => 4,
             Kind::RecursiveMutex => 5,
+            Kind::Event => 6,
+            Kind::Semaphore => 7,
+            Kind::PermitPool => 8,
+            Kind::Condvar => 9,
             Kind::Atomic => 16,
             Kind::Value => 17,
             Kind::Array => 18,
@@ -55,6 +67,10 @@ impl Kind {
             3 => Some(Kind::Process),
             4 => Some(Kind::Mutex),
             5 => Some(Kind::RecursiveMutex),
+            6 => Some(Kind::Event),
+            7 => Some(Kind::Semaphore),
+            8 => Some(Kind::PermitPool),
+            9 => Some(Kind::Condvar),
             16 => Some(Kind::Atomic),
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
@@ -72,6 +88,10 @@ impl fmt::Display for Kind {
             Kind::Process => "process",
             Kind::Mutex => "mutex",
             Kind::RecursiveMutex => "recursive mutex",
+            Kind::Event => "event",
+            Kind::Semaphore => "semaphore",
+            Kind::PermitPool => "permit pool",
+            Kind::Condvar => "condvar",
             Kind::Atomic => "atomic",
             Kind::Value => "value",
             Kind::Array => "array",

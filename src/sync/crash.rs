@@ -33,6 +33,16 @@ pub(crate) enum Point {
     LockDoubted,
     /// A lock is released and nobody was woken yet.
     LockFreed,
+    /// A sleeper has announced itself at a signal and does not sleep yet.
+    SignalAnnounced,
+    /// A sleeper of a signal was woken.
+    SignalWoken,
+    /// A signal is changed and nobody was woken yet.
+    SignalChanged,
+    /// Somebody was woken, and whether there are more sleepers is not settled.
+    SignalDoubted,
+    /// A permit is returned and nobody was woken yet.
+    PermitReturned,
 }
 
 #[cfg(not(all(test, loom)))]

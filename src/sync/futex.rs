@@ -3,10 +3,10 @@
 //! A caller re-checks its condition after every return: a return says nothing about why.
 
 #[cfg(not(all(test, loom)))]
-pub(crate) use crate::sys::futex::{wait_either, wake};
+pub(crate) use crate::sys::futex::{WORDS, wait_any, wait_either, wake};
 
 #[cfg(all(test, loom))]
-pub(crate) use model::{wait_either, wake};
+pub(crate) use model::{WORDS, wait_any, wait_either, wake};
 
 #[cfg(all(test, loom))]
 pub(crate) mod model {
@@ -38,6 +38,8 @@ pub(crate) mod model {
     struct Sleeper {
         ticket: u64,
         words: Vec<usize>,
+        /// The last of its words that was woken.
+        woken: Option<usize>,
     }
 
     #[derive(Default)]
@@ -55,28 +57,37 @@ pub(crate) mod model {
         std::ptr::from_ref(word) as usize
     }
 
+    pub(crate) const WORDS: usize = 128;
+
     /// Sleeps while both words hold what is expected of them; a deadline never comes.
     pub(crate) fn wait_either(
         word: (&AtomicU32, u32),
         other: Option<(&AtomicU32, u32)>,
-        _deadline: Option<u64>,
+        deadline: Option<u64>,
     ) {
+        let words: Vec<_> = std::iter::once(word).chain(other).collect();
+        wait_any(&words, deadline);
+    }
+
+    /// Sleeps while all words hold what is expected of them; a deadline never comes.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], _deadline: Option<u64>) -> Option<usize> {
         if MODE.with(Cell::get) == Mode::Spurious {
             loom::thread::yield_now();
-            return;
+            return None;
         }
         let mut kernel = KERNEL.lock().unwrap();
-        let mut words = Vec::new();
-        for (word, expected) in std::iter::once(word).chain(other) {
-            if word.load(Ordering::Relaxed) != expected {
-                return;
-            }
-            words.push(address(word));
+        if words.iter().any(|(word, expected)| word.load(Ordering::Relaxed) != *expected) {
+            return None;
         }
         let ticket = kernel.next_ticket;
         kernel.next_ticket += 1;
-        kernel.asleep.push(Sleeper { ticket, words });
-        while kernel.asleep.iter().any(|s| s.ticket == ticket) {
+        let words = words.iter().map(|(word, _)| address(word)).collect();
+        kernel.asleep.push(Sleeper { ticket, words, woken: None });
+        loop {
+            let index = kernel.asleep.iter().position(|s| s.ticket == ticket)?;
+            if kernel.asleep[index].woken.is_some() {
+                return kernel.asleep.remove(index).woken;
+            }
             kernel = WOKEN.wait(kernel).unwrap();
         }
     }
@@ -87,11 +98,15 @@ pub(crate) mod model {
         }
         let mut kernel = KERNEL.lock().unwrap();
         let mut woken = 0;
-        kernel.asleep.retain(|sleeper| {
-            let hit = woken < count && sleeper.words.contains(&address(word));
-            woken += u32::from(hit);
-            !hit
-        });
+        // A sleeper that was woken by another of its words is in line until it runs, and a second
+        // wake can go to it.
+        for sleeper in &mut kernel.asleep {
+            let index = sleeper.words.iter().position(|&w| w == address(word));
+            if woken < count && index.is_some() && index > sleeper.woken {
+                sleeper.woken = index;
+                woken += 1;
+            }
+        }
         WOKEN.notify_all();
         woken
     }

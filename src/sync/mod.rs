@@ -7,6 +7,7 @@
 //! [`local`] holds the atomics of process-private statics, which are never modelled.
 
 pub(crate) mod barrier;
+pub(crate) mod bell;
 pub(crate) mod copy;
 pub(crate) mod crash;
 pub(crate) mod futex;
@@ -62,7 +63,7 @@ pub(crate) use imp::*;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod local {
     pub(crate) use core::sync::atomic::{
-        AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence,
+        AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
     };
 }
 

@@ -24,6 +24,9 @@ const FALLBACK_SLICE: u64 = 5_000_000;
 /// 0 until the first call has shown whether the kernel has `futex_waitv`, then 1 (yes) or 2 (no).
 static WAITV: AtomicU32 = AtomicU32::new(0);
 
+/// Words that one sleep can watch.
+pub(crate) const WORDS: usize = 128;
+
 /// Sleeps while `word` and `other` hold what is expected of them, until either is woken, a signal
 /// arrives or `deadline` (of [`time::now`]) passes. Returns in each case without saying why.
 ///
@@ -33,39 +36,64 @@ pub(crate) fn wait_either(
     other: Option<(&AtomicU32, u32)>,
     deadline: Option<u64>,
 ) {
-    let Some(other) = other else { return wait_one(word, deadline) };
+    match other {
+        None => wait_one(word, deadline),
+        Some(other) => {
+            wait_any(&[word, other], deadline);
+        }
+    }
+}
+
+/// Sleeps while all words hold what is expected of them, until one is woken, a signal arrives or
+/// `deadline` passes. Gives the last of those that were woken; `None` says nothing.
+///
+/// A kernel without `futex_waitv` watches the first word alone, a few milliseconds at a time.
+///
+/// # Panics
+/// If there is no word, or more than [`WORDS`].
+pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], deadline: Option<u64>) -> Option<usize> {
     if WAITV.load(Ordering::Relaxed) != 2 {
-        let waiter = |(word, expected): (&AtomicU32, u32)| Waiter {
-            expected: u64::from(expected),
-            address: word.as_ptr() as u64,
-            flags: SHARED_U32,
-            reserved: 0,
-        };
-        let waiters = [waiter(word), waiter(other)];
-        let spec = deadline.map(time::spec);
-        let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // SAFETY: `waiters` holds as many entries as are said, each the address of a live aligned
-        // word that the kernel only reads; `spec` is null or a live timespec.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex_waitv,
-                waiters.as_ptr(),
-                waiters.len() as libc::c_uint,
-                0 as libc::c_uint,
-                spec,
-                libc::CLOCK_MONOTONIC,
-            )
+        let result = if words.len() <= 2 {
+            waitv::<2>(words, deadline)
+        } else {
+            waitv::<WORDS>(words, deadline)
         };
         let missing =
             result < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
         // Relaxed: a hint that every thread may find out again for itself.
         WAITV.store(if missing { 2 } else { 1 }, Ordering::Relaxed);
         if !missing {
-            return;
+            return usize::try_from(result).ok();
         }
     }
     let slice = time::now() + FALLBACK_SLICE;
-    wait_one(word, Some(deadline.map_or(slice, |d| d.min(slice))));
+    wait_one(words[0], Some(deadline.map_or(slice, |d| d.min(slice))));
+    None
+}
+
+/// The system call, for at most `N` words.
+fn waitv<const N: usize>(words: &[(&AtomicU32, u32)], deadline: Option<u64>) -> libc::c_long {
+    let mut waiters = [const { Waiter { expected: 0, address: 0, flags: 0, reserved: 0 } }; N];
+    let waiters = &mut waiters[..words.len()];
+    for (waiter, (word, expected)) in waiters.iter_mut().zip(words) {
+        waiter.expected = u64::from(*expected);
+        waiter.address = word.as_ptr() as u64;
+        waiter.flags = SHARED_U32;
+    }
+    let spec = deadline.map(time::spec);
+    let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: `waiters` holds as many entries as are said, each the address of a live aligned word
+    // that the kernel only reads; `spec` is null or a live timespec.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            waiters.as_ptr(),
+            waiters.len() as libc::c_uint,
+            0 as libc::c_uint,
+            spec,
+            libc::CLOCK_MONOTONIC,
+        )
+    }
 }
 
 fn wait_one((word, expected): (&AtomicU32, u32), deadline: Option<u64>) {

@@ -70,7 +70,7 @@ pub(crate) fn block_on<'a, W: Wait<'a>>(
     match strategy {
         WaitStrategy::Spin => return spin(wait, deadline),
         WaitStrategy::SpinThenPark => {
-            if let Some(output) = give_way(wait, deadline) {
+            if let Some(output) = give_way(|| wait.poll(), deadline) {
                 return Some(output);
             }
         }
@@ -120,17 +120,18 @@ fn spin<'a, W: Wait<'a>>(wait: &mut W, deadline: u64) -> Option<W::Output> {
     }
 }
 
-fn give_way<'a, W: Wait<'a>>(wait: &mut W, deadline: u64) -> Option<W::Output> {
+/// Polls for a moment, then gives way to others between polls until [`PATIENCE`] is over.
+pub(super) fn give_way<T>(mut poll: impl FnMut() -> Option<T>, deadline: u64) -> Option<T> {
     for _ in 0..SPINS {
         hint::spin_loop();
-        if let Some(output) = wait.poll() {
+        if let Some(output) = poll() {
             return Some(output);
         }
     }
     let until = clock::now().saturating_add(PATIENCE).min(deadline);
     while clock::now() < until {
         hint::yield_now();
-        if let Some(output) = wait.poll() {
+        if let Some(output) = poll() {
             return Some(output);
         }
     }

@@ -3,6 +3,7 @@
 mod block;
 #[cfg(not(all(test, loom)))]
 mod role;
+mod shared;
 #[cfg(not(all(test, loom)))]
 mod slip;
 mod strategy;
@@ -12,6 +13,7 @@ pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
 #[cfg(not(all(test, loom)))]
 pub(crate) use role::{claim_role, look_at_holder, watch_holder};
+pub(crate) use shared::{Sleeper, block_shared, sleep_on};
 #[cfg(not(all(test, loom)))]
 pub(crate) use slip::Slip;
 pub use strategy::WaitStrategy;

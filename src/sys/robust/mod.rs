@@ -8,7 +8,7 @@
 //!
 //! Beside the list there is one *pending* slot, for the word that is entering or leaving the list.
 //! The kernel treats it as linked, and if the word is nobody's it wakes one sleeper of it and does
-//! nothing else: that is the *death bell* ([`List::arm_bell`]).
+//! nothing else: that is the *death bell* ([`bell`]).
 //!
 //! # Trust
 //! The links lie in shared memory and are private to their thread. So the thread keeps records of
@@ -24,6 +24,7 @@
 
 #![allow(unsafe_code, reason = "shares a list with libc and the kernel")]
 
+pub(crate) mod bell;
 mod thread;
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -159,24 +160,6 @@ impl List {
     pub(crate) fn settled(self) {
         compiler_fence(Ordering::SeqCst);
         self.thread.head().pending.store(0, Ordering::Relaxed);
-    }
-
-    /// Has the kernel wake one sleeper of `bell` should the thread die before [`List::disarm_bell`].
-    /// The owner bits of the bell are always 0. Only one word can be pending: nothing of this list
-    /// is locked, unlocked or linked meanwhile.
-    #[allow(dead_code, reason = "for waiters and wakers of the types without an owner")]
-    #[inline(always)]
-    pub(crate) fn arm_bell(self, bell: &AtomicU32) {
-        let node = (bell.as_ptr() as u64).wrapping_add(NODE_OFFSET);
-        self.thread.head().pending.store(node, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-    }
-
-    /// Takes back [`List::arm_bell`].
-    #[allow(dead_code, reason = "for waiters and wakers of the types without an owner")]
-    #[inline(always)]
-    pub(crate) fn disarm_bell(self) {
-        self.settled();
     }
 
     /// Where a word is in the records; `None`: it is not linked by this thread.

@@ -182,6 +182,11 @@ impl Thread {
         unsafe { &*self.top() }.load(Ordering::Relaxed)
     }
 
+    /// Whether it is this node's. False in a thread that has not begun.
+    pub(super) fn is_newest(&self, node: u64) -> bool {
+        self.epoch.get() != 0 && self.newest() & !APART == node
+    }
+
     /// Notes a word that is linked now. There is room.
     #[inline(always)]
     pub(super) fn push(&self, entry: u64) {

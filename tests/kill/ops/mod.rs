@@ -9,6 +9,7 @@ mod item;
 mod named;
 mod pop;
 mod push;
+mod signal;
 mod spawn;
 mod stream;
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         claim::operations(),
         create::operations(),
         attach::operations(),
+        signal::operations(),
         spawn::operations(),
         cell::operations(),
     ];

@@ -1,0 +1,325 @@
+//! Waiting, with a mutex, for a change of what it guards.
+
+#![allow(unsafe_code, reason = "says which state is made of atomics")]
+
+use super::joint::Joint;
+use super::{LockError, MutexGuard};
+use crate::Result;
+use crate::layout::Plan;
+use crate::raw::condvar::RawCondvar;
+use crate::segment::{
+    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
+};
+use crate::sys::time;
+use crate::wait::{NEVER, WaitStrategy};
+use bytemuck::{CheckedBitPattern, NoUninit};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+// SAFETY: made of atomics.
+unsafe impl Shared for RawCondvar {}
+
+/// Whether a timed wait on a [`Condvar`] ended because its time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult {
+    timed_out: bool,
+}
+
+impl WaitTimeoutResult {
+    /// Whether the time was over, and nobody had notified.
+    pub fn timed_out(self) -> bool {
+        self.timed_out
+    }
+}
+
+/// Where the holders of a [`Mutex`](super::Mutex) wait for somebody to change what it guards.
+///
+/// Works with any mutex of this crate, in any process, and with one mutex at a time: a waiter and
+/// its notifier have to mean the same one. Notifying waits for nobody, whatever has happened to the
+/// waiters, and makes no system call where nobody has waited since the last notification.
+///
+/// # Spurious wakes
+/// A wait may end without a notification, or with one that was meant for another waiter: check what
+/// was waited for, or have [`Condvar::wait_while`] check it.
+///
+/// # When a process dies
+/// - The holder of the mutex: `wait` ends with [`LockError::OwnerDied`] when it has the lock back,
+///   without it, as [`Mutex::lock`](super::Mutex::lock) does. Who repairs the value should
+///   [`notify_all`](Condvar::notify_all), since the dead may have been about to.
+/// - A waiter: it leaves nothing behind. Was it woken and is killed before it has the mutex back,
+///   its notification goes to another waiter: at once while it had not come to the mutex yet, and
+///   within 100 ms after that, for then the kernel watches the mutex for it.
+/// - A notifier between its notification and the wake: the kernel wakes a waiter, which wakes the
+///   others. A process that dies after the change, and before it notifies, notifies nobody: give a
+///   wait a deadline where that matters.
+///
+/// # Differences from `std::sync::Condvar`
+/// - Waiters look for a notification that was lost each 100 ms. After a `notify_one`, others that
+///   wait may therefore wake, too, in that time.
+///
+/// # Examples
+/// ```
+/// use commons::{Condvar, Mutex, Process};
+///
+/// let (ready, changed) = (Mutex::new(false)?, Condvar::new()?);
+/// let child = Process::spawn({
+///     let (ready, changed) = (ready.clone(), changed.clone());
+///     move || {
+///         *ready.lock().expect("nobody dies here") = true;
+///         changed.notify_one().expect("it is there");
+///     }
+/// })?;
+/// let ready = changed.wait_while(ready.lock()?, |ready| !*ready)?;
+/// assert!(*ready);
+/// drop(ready);
+/// child.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Condvar {
+    joint: Joint<RawCondvar>,
+}
+
+impl Condvar {
+    fn over(attachment: Attachment) -> Result<Self> {
+        Ok(Condvar { joint: Joint::new(attachment, RawCondvar::is_sound)? })
+    }
+
+    fn make(location: Location<'_>) -> Result<Self> {
+        let mut plan = Plan::new();
+        let offset = plan.place::<RawCondvar>()?;
+        Self::over(location.make(ObjectInfo::of::<()>(Kind::Condvar, 1), plan, |blank| {
+            blank.put(offset, RawCondvar::new());
+            Ok(())
+        })?)
+    }
+
+    fn find(location: Location<'_>) -> Result<Self> {
+        Self::over(location.open(ObjectInfo::of::<()>(Kind::Condvar, 1))?)
+    }
+
+    /// Makes a condition variable without a name, that goes with its last handle.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`](crate::Error::NoSpace).
+    pub fn new() -> Result<Self> {
+        Self::make(Location::Unnamed)
+    }
+
+    /// Makes a condition variable and gives it a name.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`](crate::Error::NameTaken),
+    /// [`Error::InvalidName`](crate::Error::InvalidName),
+    /// [`Error::NoSpace`](crate::Error::NoSpace).
+    pub fn create(name: &str) -> Result<Self> {
+        Self::make(Location::Named(name))
+    }
+
+    /// Opens the condition variable of that name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound);
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) where it is another object;
+    /// [`Error::NotOurs`](crate::Error::NotOurs), [`Error::Version`](crate::Error::Version),
+    /// [`Error::Corrupted`](crate::Error::Corrupted).
+    pub fn open(name: &str) -> Result<Self> {
+        Self::find(Location::Named(name))
+    }
+
+    /// Opens the condition variable of that name, or makes it.
+    ///
+    /// # Errors
+    /// As [`Condvar::open`] and [`Condvar::create`], without `NotFound` and `NameTaken`.
+    pub fn open_or_create(name: &str) -> Result<(Self, Origin)> {
+        open_or_create(|| Self::open(name), || Self::create(name))
+    }
+
+    /// Makes a condition variable in a segment, under a label.
+    ///
+    /// # Errors
+    /// [`Error::LabelTaken`](crate::Error::LabelTaken),
+    /// [`Error::InvalidLabel`](crate::Error::InvalidLabel),
+    /// [`Error::SegmentFull`](crate::Error::SegmentFull).
+    pub fn new_in(segment: &Segment, label: &str) -> Result<Self> {
+        Self::make(Location::In(segment, label))
+    }
+
+    /// Opens the condition variable with that label in a segment.
+    ///
+    /// # Errors
+    /// [`Error::LabelNotFound`](crate::Error::LabelNotFound),
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch),
+    /// [`Error::Corrupted`](crate::Error::Corrupted).
+    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
+        Self::find(Location::In(segment, label))
+    }
+
+    /// Opens the condition variable with that label in a segment, or makes it.
+    ///
+    /// # Errors
+    /// As [`Condvar::open_in`] and [`Condvar::new_in`], without `LabelNotFound` and `LabelTaken`.
+    pub fn open_or_create_in(segment: &Segment, label: &str) -> Result<(Self, Origin)> {
+        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label))
+    }
+
+    /// Takes a name away. Who has the condition variable open keeps it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound),
+    /// [`Error::InvalidName`](crate::Error::InvalidName).
+    pub fn unlink(name: &str) -> Result<()> {
+        Segment::unlink(name)
+    }
+
+    /// Lets go of the mutex, waits to be notified, and acquires it again. Between the first two no
+    /// notification is missed.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`](super::Mutex::lock), from acquiring it again: then the caller does not have
+    /// it any more.
+    ///
+    /// # Blocking
+    /// Until somebody notifies, and then until the mutex is free.
+    pub fn wait<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        guard: MutexGuard<'a, T>,
+    ) -> Result<MutexGuard<'a, T>, LockError> {
+        Ok(self.wait_until(guard, NEVER)?.0)
+    }
+
+    /// [`Condvar::wait`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Condvar::wait`]. That the time is over is none.
+    ///
+    /// # Blocking
+    /// As [`Condvar::wait`]; when the time is over, only until the mutex is free.
+    pub fn wait_timeout<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+        self.wait_until(guard, time::after(timeout))
+    }
+
+    /// [`Condvar::wait`], until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`Condvar::wait`]. That the deadline has passed is none.
+    ///
+    /// # Blocking
+    /// As [`Condvar::wait_timeout`].
+    pub fn wait_deadline<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Instant,
+    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+        self.wait_until(guard, time::at(deadline))
+    }
+
+    /// Waits while `condition` of the value holds. It is asked at the start, and whenever the wait
+    /// has ended, with the mutex held.
+    ///
+    /// # Errors
+    /// As [`Condvar::wait`].
+    ///
+    /// # Blocking
+    /// As [`Condvar::wait`], again and again.
+    pub fn wait_while<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<MutexGuard<'a, T>, LockError> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// [`Condvar::wait_while`], for at most `timeout` in all. It has
+    /// [timed out](WaitTimeoutResult::timed_out) where the condition still held then.
+    ///
+    /// # Errors
+    /// As [`Condvar::wait`].
+    ///
+    /// # Blocking
+    /// As [`Condvar::wait_timeout`].
+    pub fn wait_timeout_while<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+        let deadline = time::after(timeout);
+        let mut timed_out = false;
+        while condition(&mut guard) {
+            if timed_out {
+                return Ok((guard, WaitTimeoutResult { timed_out }));
+            }
+            let waited = self.wait_until(guard, deadline)?;
+            (guard, timed_out) = (waited.0, waited.1.timed_out);
+        }
+        Ok((guard, WaitTimeoutResult { timed_out: false }))
+    }
+
+    fn wait_until<'a, T: NoUninit + CheckedBitPattern>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: u64,
+    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+        let condvar = self.joint.settled()?;
+        let token = condvar.announce();
+        let mutex = guard.into_mutex();
+        let timed_out = !condvar.wait(token, self.joint.strategy, deadline);
+        Ok((mutex.lock_until(NEVER)?, WaitTimeoutResult { timed_out }))
+    }
+
+    /// Wakes one waiter, if there is one.
+    ///
+    /// Call it with the mutex held, or after the change was made with it held.
+    ///
+    /// # Errors
+    /// [`Error::Forked`](crate::Error::Forked).
+    pub fn notify_one(&self) -> Result<()> {
+        self.joint.settled()?.notify_one();
+        Ok(())
+    }
+
+    /// Wakes all waiters.
+    ///
+    /// Call it with the mutex held, or after the change was made with it held.
+    ///
+    /// # Errors
+    /// [`Error::Forked`](crate::Error::Forked).
+    pub fn notify_all(&self) -> Result<()> {
+        self.joint.settled()?.notify_all();
+        Ok(())
+    }
+
+    /// What this handle does while it waits.
+    pub fn wait_strategy(&self) -> WaitStrategy {
+        self.joint.strategy
+    }
+
+    /// Sets what this handle does while it waits, and the handles cloned from it.
+    pub fn set_wait_strategy(&mut self, strategy: WaitStrategy) {
+        self.joint.strategy = strategy;
+    }
+}
+
+impl Clone for Condvar {
+    /// # Panics
+    /// In a forked process that inherited the handle after its condition variable was gone.
+    fn clone(&self) -> Self {
+        Condvar { joint: self.joint.again() }
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar")
+            .field("name", &self.joint.name())
+            .field("may_be_awaited", &self.joint.state().is_awaited())
+            .finish_non_exhaustive()
+    }
+}
