@@ -46,6 +46,19 @@ impl<'a, T> MutexGuard<'a, T> {
     }
 }
 
+impl<T> MutexGuard<'_, T> {
+    #[cold]
+    #[inline(never)]
+    fn drop_in_panic(&self, list: List) {
+        if self.panicking {
+            self.mutex.handle().leave();
+        } else {
+            self.mutex.handle().leave_poisoned();
+        }
+        self.mutex.release(list, self.slot);
+    }
+}
+
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
 
@@ -67,14 +80,13 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        let handle = self.mutex.handle();
         if let Some(list) = List::of_epoch(self.epoch) {
-            if !self.panicking && panicking() {
-                handle.leave_poisoned();
+            if panicking() {
+                self.drop_in_panic(list);
             } else {
-                handle.leave();
+                self.mutex.handle().leave();
+                self.mutex.release(list, self.slot);
             }
-            self.mutex.release(list, self.slot);
         }
     }
 }

@@ -227,14 +227,29 @@ impl RawMutex {
     pub(crate) unsafe fn unlock(&self, list: List, slot: Slot) -> bool {
         list.pending(&self.robust);
         // SAFETY: as the caller's; pending.
-        let first = unsafe { list.remove_first(&self.robust, slot) };
+        let removed = unsafe { list.remove_first(&self.robust, slot) };
+        point(Point::LockUnlinked);
+        // Release: what was guarded, to the Acquire of the next owner.
+        if removed && self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_ok() {
+            list.settled();
+            return true;
+        }
         // SAFETY: as the caller's; pending.
-        if !first && !unsafe { self.remove(list, slot) } {
+        unsafe { self.unlock_rest(list, slot, removed) }
+    }
+
+    /// # Safety
+    /// As [`RawMutex::unlock`]; pending.
+    #[cold]
+    #[inline(never)]
+    unsafe fn unlock_rest(&self, list: List, slot: Slot, removed: bool) -> bool {
+        // SAFETY: as the caller's; pending.
+        if !removed && !unsafe { self.remove(list, slot) } {
             return false;
         }
         point(Point::LockUnlinked);
-        // Release: what was guarded, to the Acquire of the next owner.
-        if self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_err() {
+        // Release: as in `unlock`.
+        if removed || self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_err() {
             self.unlock_slow(list);
         }
         list.settled();
