@@ -6,6 +6,7 @@ mod cell;
 mod claim;
 mod create;
 mod item;
+mod mutex;
 mod named;
 mod pop;
 mod push;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         claim::operations(),
         create::operations(),
         attach::operations(),
+        mutex::operations(),
         signal::operations(),
         spawn::operations(),
         cell::operations(),
