@@ -13,6 +13,7 @@
 //! | show others the newest state of a process | [`Latest`] |
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
+//! | share a value that many read at a time | [`RwLock`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -71,7 +72,10 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
-pub use lock::{LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard};
+pub use lock::{
+    LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, RwLock,
+    RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard,
+};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

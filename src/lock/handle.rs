@@ -73,6 +73,11 @@ impl<P: Shared> Handle<P> {
         self.owned.store(list.epoch(), Relaxed);
     }
 
+    /// Keeps the object for the rest of the process's life once the handle is dropped.
+    pub(crate) fn keep(&self) {
+        self.owned.store(fork::epoch(), Relaxed);
+    }
+
     /// The calling thread's list, where this is the process that acquired the lock by this handle,
     /// and not a child that has a copy of the guard.
     #[inline(always)]

@@ -12,7 +12,9 @@ mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 pub(crate) mod mutex;
+pub(crate) mod phase;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
+pub(crate) mod rwlock;
 pub(crate) mod wait_cell;

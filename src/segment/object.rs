@@ -23,6 +23,12 @@ pub enum Kind {
     Mutex,
     /// The same for owners that acquire it again and again, [`crate::RecursiveMutex`].
     RecursiveMutex,
+    /// A value that many threads read or one changes, [`crate::RwLock`].
+    RwLock,
+    /// Something that is done once, [`crate::Once`].
+    Once,
+    /// A value that is put in once, [`crate::OnceCell`].
+    OnceCell,
     /// One atomic, [`crate::Atomic`].
     Atomic,
     /// One value, [`crate::Value`].
@@ -41,6 +47,9 @@ impl Kind {
             Kind::Process => 3,
             Kind::Mutex => 4,
             Kind::RecursiveMutex => 5,
+            Kind::RwLock => 12,
+            Kind::Once => 13,
+            Kind::OnceCell => 14,
             Kind::Atomic => 16,
             Kind::Value => 17,
             Kind::Array => 18,
@@ -55,6 +64,9 @@ impl Kind {
             3 => Some(Kind::Process),
             4 => Some(Kind::Mutex),
             5 => Some(Kind::RecursiveMutex),
+            12 => Some(Kind::RwLock),
+            13 => Some(Kind::Once),
+            14 => Some(Kind::OnceCell),
             16 => Some(Kind::Atomic),
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
@@ -72,6 +84,9 @@ impl fmt::Display for Kind {
             Kind::Process => "process",
             Kind::Mutex => "mutex",
             Kind::RecursiveMutex => "recursive mutex",
+            Kind::RwLock => "rwlock",
+            Kind::Once => "once",
+            Kind::OnceCell => "once cell",
             Kind::Atomic => "atomic",
             Kind::Value => "value",
             Kind::Array => "array",
