@@ -14,6 +14,7 @@
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
 //! | share a value that many read at a time | [`RwLock`] |
+//! | do something once, or make a value once | [`Once`], [`OnceCell`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -73,8 +74,8 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use lock::{
-    LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, RwLock,
-    RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard,
+    LockError, Mutex, MutexGuard, Once, OnceCell, RecoveryGuard, RecursiveMutex,
+    RecursiveMutexGuard, RwLock, RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

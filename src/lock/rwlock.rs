@@ -4,14 +4,14 @@
 
 use super::handle::Handle;
 use super::mutex::NO_VALUE;
+use super::rwlock_share::Held;
 use super::{LockError, RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, Refusal};
 use crate::raw::rwlock::{RawRwLock, SLOTS, Share};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
-use crate::sync::local::{AtomicU32, Ordering::Relaxed};
 use crate::sync::robust::{List, Slot};
-use crate::sys::{fork, time};
+use crate::sys::time;
 use crate::wait::NEVER;
 use crate::{Error, Result};
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -86,9 +86,9 @@ unsafe impl Shared for RawRwLock {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RwLock<T> {
-    handle: Handle<RawRwLock>,
-    shares: Box<[Held; SLOTS + 1]>,
-    value: NonNull<T>,
+    pub(super) handle: Handle<RawRwLock>,
+    pub(super) shares: Box<[Held; SLOTS + 1]>,
+    pub(super) value: NonNull<T>,
 }
 
 // SAFETY: the value is reached under the lock alone, by several threads as `&T`, by one as `&mut T`,
@@ -96,20 +96,6 @@ pub struct RwLock<T> {
 unsafe impl<T: Send> Send for RwLock<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
-
-/// What a handle knows of the guards it gave out for one share, so that it keeps the lock mapped for
-/// those that were leaked. Written by the thread that has the share, in a line of its own.
-#[repr(align(64))]
-#[derive(Debug)]
-struct Held {
-    /// The fork epoch in which they were given out.
-    epoch: AtomicU32,
-    guards: AtomicU32,
-}
-
-impl Held {
-    const NONE: Self = Held { epoch: AtomicU32::new(0), guards: AtomicU32::new(0) };
-}
 
 /// Where the lock and the value are in the object.
 fn plan<T>() -> Result<(Plan, u64)> {
@@ -428,78 +414,6 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
         // SAFETY: the object's place for a `T`, which nobody writes while the caller has a share or
         // the lock; its bits are valid for `Bits`, which has the same layout.
         T::is_valid_bit_pattern(unsafe { self.value.cast::<T::Bits>().as_ref() })
-    }
-}
-
-impl<T> RwLock<T> {
-    pub(super) fn raw(&self) -> &RawRwLock {
-        &self.handle
-    }
-
-    pub(super) fn value(&self) -> NonNull<T> {
-        self.value
-    }
-
-    /// Notes that the calling thread has one more guard of that share by this handle.
-    #[inline(always)]
-    pub(super) fn note(&self, list: List, share: Share) {
-        let held = &self.shares[share.index()];
-        // Relaxed: whoever has the share wrote them; the share passes them on.
-        let others = held.guards.load(Relaxed);
-        let others = if self.raw().is_nested(share) { others } else { 0 };
-        held.epoch.store(list.epoch(), Relaxed);
-        held.guards.store(others + 1, Relaxed);
-    }
-
-    /// Gives back a share that the calling thread has acquired in this process by this handle.
-    #[inline(always)]
-    pub(super) fn stop_reading(&self, list: List, share: Share) {
-        let guards = &self.shares[share.index()].guards;
-        let others = guards.load(Relaxed).saturating_sub(1);
-        guards.store(others, Relaxed);
-        // SAFETY: as the caller says.
-        if !unsafe { self.handle.stop_reading(list, share) } {
-            // Linked for as long as the thread lives, and so mapped.
-            self.handle.keep();
-        }
-    }
-
-    /// Gives back the lock, which the calling thread has acquired in this process by this handle.
-    #[inline(always)]
-    pub(super) fn stop_writing(&self, list: List, slot: Slot) {
-        self.handle.releases();
-        // SAFETY: as the caller says.
-        if !unsafe { self.handle.stop_writing(list, slot) } {
-            self.handle.keep();
-        }
-    }
-
-    /// Turns the lock, which the calling thread has acquired in this process by this handle, into a
-    /// share of it.
-    pub(super) fn downgrade(&self, list: List, slot: Slot) -> Result<Share, LockError> {
-        // SAFETY: as the caller says.
-        match unsafe { self.handle.downgrade(list, slot) } {
-            Ok(share) => {
-                self.note(list, share);
-                self.handle.releases();
-                Ok(share)
-            }
-            Err(refusal) => {
-                self.handle.keep();
-                Err(LockError::of(refusal))
-            }
-        }
-    }
-}
-
-impl<T> Drop for RwLock<T> {
-    fn drop(&mut self) {
-        let epoch = fork::epoch();
-        let is_leaked =
-            |held: &mut Held| *held.guards.get_mut() != 0 && *held.epoch.get_mut() == epoch;
-        if self.shares.iter_mut().any(is_leaked) {
-            self.handle.keep();
-        }
     }
 }
 

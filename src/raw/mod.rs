@@ -12,6 +12,7 @@ mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 pub(crate) mod mutex;
+pub(crate) mod once;
 pub(crate) mod phase;
 pub(crate) mod publication;
 pub(crate) mod ring;

@@ -31,7 +31,7 @@ const SLEEPERS: u32 = 1 << 31;
 const SPINS: u32 = if cfg!(all(test, loom)) { 0 } else { 1024 };
 const LONGEST_PAUSE: u32 = 32;
 
-/// The number: 31 bits that come round, and [`SLEEPERS`]. The number is written by the owner of the
+/// The number: 30 bits that come round, or [`DONE`]; and [`SLEEPERS`]. The number is written by the owner of the
 /// door, the mark by who sleeps while the number stays.
 #[repr(transparent)]
 #[derive(Debug)]
@@ -39,18 +39,12 @@ pub(crate) struct Phase {
     word: AtomicU32,
 }
 
-/// What it means that nobody has the door while the number stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unattended {
-    /// Its owner died: the number is to be moved on.
-    Over,
-    /// Nothing.
-    Open,
-}
+/// A number that no other leads to.
+pub(crate) const DONE: u32 = 1 << 30;
 
 /// The number after this one.
 pub(crate) const fn next(number: u32) -> u32 {
-    number.wrapping_add(1) & !SLEEPERS
+    number.wrapping_add(1) & (DONE - 1)
 }
 
 const fn is_odd(number: u32) -> bool {
@@ -116,7 +110,8 @@ impl Phase {
         self.word.compare_exchange(number | SLEEPERS, number, Release, Relaxed).ok();
     }
 
-    /// Waits until the number is no longer `number`.
+    /// Waits until the number is no longer `number`, which an owner of the door has begun. If that one
+    /// died, `over` moves it, as the owner of the door.
     ///
     /// # Errors
     /// [`Refusal::Busy`]: it was still the same at `deadline`. [`Refusal::Own`]: the caller has the
@@ -125,7 +120,7 @@ impl Phase {
         &self,
         (door, list): (&RawMutex, List),
         number: u32,
-        unattended: Unattended,
+        over: impl Fn(&Phase),
         deadline: u64,
     ) -> Result<(), Refusal> {
         let mut slept = false;
@@ -140,8 +135,8 @@ impl Phase {
             if owner.is_none() && door.is_broken() {
                 break Err(Refusal::Broken);
             }
-            if owner.is_none() && unattended == Unattended::Over {
-                door.pass(list, || self.settle());
+            if owner.is_none() {
+                door.pass(list, || over(self));
                 door.pending(list);
                 continue;
             }
@@ -178,6 +173,62 @@ impl Phase {
         }
         list.settled();
         result
+    }
+
+    /// The owner of the door, who has just come, makes the number odd, and wakes who waits for somebody
+    /// to come.
+    pub(crate) fn begin_and_tell(&self) {
+        let seen = self.word.load(Relaxed);
+        let number = next(seen & !SLEEPERS);
+        // Odd: the owner before it died, perhaps before it woke anybody.
+        let number = if is_odd(number) { number } else { next(number) };
+        // Release: as in `finish`. A sleeper that marks the old number too late does not sleep.
+        let old = self.word.swap(number, Release);
+        point(Point::PhaseMoved);
+        if old & SLEEPERS != 0 || is_odd(old) {
+            futex::wake(&self.word, u32::MAX);
+        }
+    }
+
+    /// The owner of the door makes the number even although there is more to come, so that it is
+    /// waited for: the mark of sleepers stays.
+    pub(crate) fn reopen(&self) {
+        let seen = self.word.load(Relaxed) & !SLEEPERS;
+        if is_odd(seen) {
+            // Release: as in `finish`.
+            self.word.swap(next(seen) | SLEEPERS, Release);
+            point(Point::PhaseMoved);
+        }
+        futex::wake(&self.word, u32::MAX);
+    }
+
+    /// Waits until the number is no longer `number`, which is even: for somebody to come to the door.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]: it was still the same at `deadline`.
+    pub(crate) fn await_beginning(&self, number: u32, deadline: u64) -> Result<(), Refusal> {
+        let marked = number | SLEEPERS;
+        loop {
+            let seen = self.word.load(Acquire);
+            if seen & !SLEEPERS != number {
+                return Ok(());
+            }
+            if deadline != NEVER && (deadline == 0 || clock::now() >= deadline) {
+                return Err(Refusal::Busy);
+            }
+            // Relaxed: as in `await_change`.
+            if seen == marked || self.word.compare_exchange(seen, marked, Relaxed, Relaxed).is_ok()
+            {
+                let until = (deadline != NEVER).then_some(deadline);
+                futex::wait_either((&self.word, marked), None, until);
+            }
+        }
+    }
+
+    /// Whether that is the number. Acquire: what was done before it was moved there.
+    #[inline(always)]
+    pub(crate) fn is(&self, number: u32) -> bool {
+        self.word.load(Acquire) & !SLEEPERS == number
     }
 
     /// Whether the number is one that the owner of the door has begun and not finished.
