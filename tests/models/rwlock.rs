@@ -24,6 +24,8 @@ enum Protocol {
     DropsMark,
     /// A reader that yields does not wake the writer.
     YieldsInSilence,
+    /// A writer that has marked a slot does not look at its note again.
+    LooksOnce,
     /// A reader that has waited looks at nothing, and a writer waits for none that yields.
     NotCounted,
 }
@@ -257,9 +259,10 @@ impl RwLock {
                 go(&mut next, At::Settle);
             }
             At::Announce(seen) | At::Confirm(seen) if state.door == seen => {
-                next.door = (seen | W) & !D;
+                let asleep = (seen | W) & !D;
+                next.door = asleep;
                 next.threads[i].announced = W;
-                go(&mut next, At::Sleep(next.door));
+                go(&mut next, At::Sleep(asleep));
             }
             At::Take(_) | At::Announce(_) | At::Confirm(_) => go(&mut next, At::Look),
             At::Sleep(seen) if state.door == seen => {
@@ -287,13 +290,18 @@ impl RwLock {
                 let there = match (waits, gives_up) {
                     (false, _) => At::Drain(slot + 1),
                     (true, true) => At::Finish,
+                    (true, false) if word & W != 0 => At::DrainSleep(slot, word),
                     (true, false) => At::DrainMark(slot, word),
                 };
                 go(&mut next, there);
             }
             At::DrainMark(slot, seen) if state.slots[usize::from(slot)] == seen => {
                 next.slots[usize::from(slot)] = seen | W;
-                go(&mut next, At::DrainSleep(slot, seen | W));
+                let there = match self.protocol {
+                    Protocol::LooksOnce => At::DrainSleep(slot, seen | W),
+                    _ => At::Drain(slot),
+                };
+                go(&mut next, there);
             }
             At::DrainSleep(slot, seen) if !gives_up && state.slots[usize::from(slot)] == seen => {
                 next.on_slot[usize::from(slot)].push(i as u8);
@@ -397,8 +405,9 @@ impl RwLock {
                 go(&mut next, At::MarkDoor(p, owner));
             }
             At::MarkDoor(p, owner) if state.door & OWNER == owner => {
-                next.door = (state.door | W) & !D;
-                go(&mut next, At::SleepBoth(p, next.door));
+                let asleep = (state.door | W) & !D;
+                next.door = asleep;
+                go(&mut next, At::SleepBoth(p, asleep));
             }
             At::SleepBoth(p, door) if !gives_up && state.door == door && state.phase == p | S => {
                 next.on_door.push(i as u8);
@@ -618,13 +627,19 @@ fn check(protocol: Protocol, shape: (usize, usize, u8), kills: u8, timed: bool) 
 fn is_sound(shapes: &[((usize, usize, u8), u8)], timed: bool) {
     for &(shape, kills) in shapes {
         let outcome = check(Protocol::Ours, shape, kills, timed);
-        assert!(outcome.failure.is_none(), "{:#?}", outcome.failure);
+        assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
     }
 }
 
 #[test]
 fn readers_and_writers_exclude_each_other_and_nobody_sleeps_for_ever_whoever_is_killed() {
-    is_sound(&[((1, 1, 2), 1), ((2, 1, 1), 2), ((1, 2, 1), 2), ((2, 2, 1), 1)], false);
+    is_sound(&[((1, 1, 2), 1), ((2, 1, 1), 1), ((1, 2, 1), 2)], false);
+}
+
+#[test]
+#[ignore = "eight million states take minutes and gigabytes"]
+fn two_readers_and_two_writers_with_a_kill() {
+    is_sound(&[((2, 1, 1), 2), ((2, 2, 1), 1)], false);
 }
 
 #[test]
@@ -636,8 +651,9 @@ fn the_same_where_waiters_lose_patience_and_numbers_come_round() {
 fn what_is_broken_on_purpose_is_found() {
     for (protocol, shape, kills) in [
         (Protocol::KeepsWakes, (1, 2, 1), 1),
-        (Protocol::DropsMark, (2, 2, 1), 1),
+        (Protocol::DropsMark, (1, 2, 1), 1),
         (Protocol::YieldsInSilence, (1, 1, 1), 0),
+        (Protocol::LooksOnce, (1, 1, 2), 0),
         (Protocol::NotCounted, (1, 2, 1), 0),
     ] {
         let (problem, path) = check(protocol, shape, kills, false).failure.unwrap_or_else(|| {

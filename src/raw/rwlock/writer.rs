@@ -80,15 +80,16 @@ impl RawRwLock {
                     continue;
                 }
                 let word = &self.slots[index].robust.word;
-                let asleep = seen | WAITERS;
-                // Relaxed: whoever frees the slot or yields finds the mark in its own exchange.
-                if seen != asleep && word.compare_exchange(seen, asleep, Relaxed, Relaxed).is_err()
-                {
+                if seen & WAITERS == 0 {
+                    // Relaxed: whoever frees the slot or yields finds the mark in its own exchange.
+                    // Then the note is looked at again: the word may be a later reader's, which looks
+                    // the same and has yielded to this phase before it could find the mark.
+                    word.compare_exchange(seen, seen | WAITERS, Relaxed, Relaxed).ok();
                     continue;
                 }
                 point(Point::WriterAnnounced);
                 let until = (deadline != NEVER).then_some(deadline);
-                futex::wait_either((word, asleep), None, until);
+                futex::wait_either((word, seen), None, until);
             }
         }
         Ok(())
