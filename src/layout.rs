@@ -79,6 +79,7 @@ const _: () = {
     use crate::raw::latest;
     use crate::raw::mutex::RawMutex;
     use crate::raw::ring::{Control, Head, Lane};
+    use crate::raw::rwlock::RawRwLock;
     use crate::raw::semaphore::RawSemaphore;
     use crate::segment::{Block, Header};
     assert!(cfg!(target_endian = "little"));
@@ -87,6 +88,7 @@ const _: () = {
     assert!(size_of::<RawMutex>() == 40 && align_of::<RawMutex>() == 8);
     assert!(size_of::<RawEvent>() == 8 && size_of::<RawSemaphore>() == 8);
     assert!(size_of::<RawCondvar>() == 8 && align_of::<RawCondvar>() == 4);
+    assert!(size_of::<RawRwLock>() == 65 * 64 && align_of::<RawRwLock>() == 64);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);

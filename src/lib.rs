@@ -14,6 +14,8 @@
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
 //! | wait for a sign, wait for a turn | [`Event`], [`Semaphore`], [`PermitPool`], [`Condvar`] |
+//! | share a value that many read at a time | [`RwLock`] |
+//! | do something once, or make a value once | [`Once`], [`OnceCell`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -73,8 +75,9 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use lock::{
-    Condvar, Event, LockError, Mutex, MutexGuard, Permit, PermitPool, RecoveryGuard,
-    RecursiveMutex, RecursiveMutexGuard, Reset, Semaphore, WaitTimeoutResult,
+    Condvar, Event, LockError, Mutex, MutexGuard, Once, OnceCell, Permit, PermitPool,
+    RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, Reset, RwLock, RwLockReadGuard,
+    RwLockRecoveryGuard, RwLockWriteGuard, Semaphore, WaitTimeoutResult,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

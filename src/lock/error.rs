@@ -10,7 +10,7 @@ use std::io;
 pub enum LockError {
     /// The last owner died while it held the lock, and nobody has repaired what it left since.
     #[error(
-        "process {pid} died while it held the lock; check the value with `lock_or_repair` or `recover`"
+        "process {pid} died while it held the lock; check the value with `recover`, `lock_or_repair` or `write_or_repair`"
     )]
     OwnerDied {
         /// Its process.
@@ -18,7 +18,7 @@ pub enum LockError {
     },
     /// A thread panicked while it held the lock, and nobody has repaired what it left since.
     #[error(
-        "a holder of the lock panicked; check the value with `lock_or_repair` or `recover`, or call `clear_poison`"
+        "a holder of the lock panicked; check the value with `recover`, `lock_or_repair` or `write_or_repair`, or call `clear_poison`"
     )]
     Poisoned,
     /// The calling thread holds the lock.

@@ -16,9 +16,12 @@ mod models_mutex;
 #[cfg(all(test, loom))]
 mod models_signals;
 pub(crate) mod mutex;
+pub(crate) mod once;
 pub(crate) mod permits;
+pub(crate) mod phase;
 pub(crate) mod publication;
 pub(crate) mod ring;
 pub(crate) mod role;
+pub(crate) mod rwlock;
 pub(crate) mod semaphore;
 pub(crate) mod wait_cell;

@@ -114,7 +114,7 @@ impl RawMutex {
         }
     }
 
-    fn word(&self) -> &AtomicU32 {
+    pub(super) fn word(&self) -> &AtomicU32 {
         &self.robust.word
     }
 
@@ -299,6 +299,55 @@ impl RawMutex {
             list.settled();
         }
         sound
+    }
+
+    /// Makes the word pending for who sleeps on it and does not want the lock, or is done with it.
+    pub(super) fn pending(&self, list: List) {
+        list.pending(&self.robust);
+    }
+
+    /// Marks the word for a sleeper who does not want the lock, if it still has that owner. Gives the
+    /// value to sleep on.
+    pub(super) fn mark_sleeper(&self, owner: Option<u32>) -> Option<u32> {
+        let seen = self.word().load(Relaxed);
+        let named = Some(seen & OWNER).filter(|&owner| owner != 0);
+        let asleep = if named.is_some() { (seen | WAITERS) & !OWNER_DIED } else { seen | WAITERS };
+        let marked = named == owner
+            && (seen == asleep
+                || self.word().compare_exchange(seen, asleep, Relaxed, Relaxed).is_ok());
+        marked.then_some(asleep)
+    }
+
+    /// Wakes another one where the caller, who has slept on the word and does not want the lock, may
+    /// have been woken in its place.
+    pub(super) fn pass_wake_on(&self) {
+        // Relaxed: read after the sleep; an owner that is not seen here wakes in its turn.
+        let seen = self.word().load(Relaxed);
+        if seen & OWNER == 0 && seen & WAITERS != 0 {
+            futex::wake(self.word(), 1);
+        }
+    }
+
+    /// Has the lock for as long as `work` takes, if it is free. It is pending all the time and never
+    /// linked, so it takes no room; `work` makes nothing else pending.
+    #[cold]
+    pub(super) fn pass(&self, list: List, work: impl FnOnce()) {
+        list.pending(&self.robust);
+        let seen = self.word().load(Relaxed);
+        let mine = list.id() | WAITERS;
+        // Acquire: as in `lock`. With `W`: the caller may have slept.
+        if seen & OWNER == 0 && self.word().compare_exchange(seen, mine, Acquire, Relaxed).is_ok() {
+            point(Point::LockAcquired);
+            work();
+            point(Point::LockUnlinked);
+            self.unlock_slow(list);
+        }
+        list.settled();
+    }
+
+    /// Whether nobody gets it any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.word().load(Relaxed) & OWNER == BROKEN
     }
 
     /// The owner's first step: says that it is inside, unless the last owner died or panicked there.

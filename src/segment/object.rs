@@ -31,6 +31,12 @@ pub enum Kind {
     PermitPool,
     /// Where holders of a mutex wait for a change, [`crate::Condvar`].
     Condvar,
+    /// A value that many threads read or one changes, [`crate::RwLock`].
+    RwLock,
+    /// Something that is done once, [`crate::Once`].
+    Once,
+    /// A value that is put in once, [`crate::OnceCell`].
+    OnceCell,
     /// One atomic, [`crate::Atomic`].
     Atomic,
     /// One value, [`crate::Value`].
@@ -53,6 +59,9 @@ impl Kind {
             Kind::Semaphore => 7,
             Kind::PermitPool => 8,
             Kind::Condvar => 9,
+            Kind::RwLock => 12,
+            Kind::Once => 13,
+            Kind::OnceCell => 14,
             Kind::Atomic => 16,
             Kind::Value => 17,
             Kind::Array => 18,
@@ -71,6 +80,9 @@ impl Kind {
             7 => Some(Kind::Semaphore),
             8 => Some(Kind::PermitPool),
             9 => Some(Kind::Condvar),
+            12 => Some(Kind::RwLock),
+            13 => Some(Kind::Once),
+            14 => Some(Kind::OnceCell),
             16 => Some(Kind::Atomic),
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
@@ -92,6 +104,9 @@ impl fmt::Display for Kind {
             Kind::Semaphore => "semaphore",
             Kind::PermitPool => "permit pool",
             Kind::Condvar => "condvar",
+            Kind::RwLock => "rwlock",
+            Kind::Once => "once",
+            Kind::OnceCell => "once cell",
             Kind::Atomic => "atomic",
             Kind::Value => "value",
             Kind::Array => "array",

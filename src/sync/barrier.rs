@@ -11,7 +11,7 @@
 //! not know which kind its peer is.
 
 #[cfg(not(all(test, loom)))]
-pub(crate) use real::{heavy, light};
+pub(crate) use real::{after_exchange, heavy, light};
 
 #[cfg(not(all(test, loom)))]
 mod real {
@@ -30,6 +30,10 @@ mod real {
             fence(Ordering::SeqCst);
         }
     }
+
+    /// Between a SeqCst exchange and a SeqCst load, which the processor keeps in order.
+    #[inline(always)]
+    pub(crate) fn after_exchange() {}
 
     /// The sleeper's side: between its announcement and its re-check.
     ///
@@ -51,6 +55,11 @@ mod model {
         fence(Ordering::SeqCst);
     }
 
+    /// loom takes SeqCst accesses for AcqRel ones.
+    pub(crate) fn after_exchange() {
+        fence(Ordering::SeqCst);
+    }
+
     #[must_use]
     pub(crate) fn heavy() -> bool {
         fence(Ordering::SeqCst);
@@ -59,4 +68,4 @@ mod model {
 }
 
 #[cfg(all(test, loom))]
-pub(crate) use model::{heavy, light};
+pub(crate) use model::{after_exchange, heavy, light};

@@ -43,6 +43,28 @@ pub(crate) enum Point {
     SignalDoubted,
     /// A permit is returned and nobody was woken yet.
     PermitReturned,
+    /// A phase is over and nobody was woken yet.
+    PhaseMoved,
+    /// A phase is over and everybody was woken.
+    PhaseTold,
+    /// Who waits for the end of a phase has announced itself and does not sleep yet.
+    PhaseAnnounced,
+    /// Who waits for the end of a phase was woken.
+    PhaseWoken,
+    /// A reader has a share and has not yet linked it.
+    ShareClaimed,
+    /// A reader has a share, linked.
+    ShareLinked,
+    /// A reader has said that it lets the writer go first.
+    ShareYielded,
+    /// A reader's share is unlinked and not yet released.
+    ShareUnlinked,
+    /// A reader's share is released and nobody was woken yet.
+    ShareFreed,
+    /// A writer has announced itself and has not looked at the shares yet.
+    WriterBegun,
+    /// A writer has announced that it sleeps on a share, and does not sleep yet.
+    WriterAnnounced,
 }
 
 #[cfg(not(all(test, loom)))]
