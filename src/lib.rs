@@ -71,7 +71,10 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
-pub use lock::{LockError, Mutex, MutexGuard, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard};
+pub use lock::{
+    ArrayGuard, ArrayRecoveryGuard, LockError, LockedArray, Mutex, MutexGuard, RecoveryGuard,
+    RecursiveMutex, RecursiveMutexGuard,
+};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

@@ -257,7 +257,7 @@ fn contradiction(_: Contradiction) -> CellError {
 }
 
 /// Whether there are no bytes that are not a `T`.
-pub(super) fn any_bytes_are_a_value<T: Element>() -> bool {
+pub(crate) fn any_bytes_are_a_value<T: Element>() -> bool {
     // The types for which every pattern is good are their own `Bits`, and only those can be.
     core::any::TypeId::of::<T>() == core::any::TypeId::of::<T::Bits>()
 }

@@ -1,11 +1,14 @@
 //! Locks and signals that outlive their holders.
 
+mod array;
 mod error;
 mod guard;
 mod handle;
+mod hold;
 mod mutex;
 mod recursive;
 
+pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
 pub use error::LockError;
 pub use guard::{MutexGuard, RecoveryGuard};
 pub use mutex::Mutex;

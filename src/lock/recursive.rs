@@ -4,7 +4,8 @@
 
 use super::LockError;
 use super::handle::Handle;
-use super::mutex::{NO_VALUE, plan, show};
+use super::hold::NO_VALUE;
+use super::mutex::{plan, show};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};

@@ -1,0 +1,186 @@
+//! A lock that is held: what the guards of a [`RawMutex`] are made of, whatever it guards.
+
+#![allow(unsafe_code, reason = "acquires and releases the raw lock")]
+
+use super::LockError;
+use super::handle::Handle;
+use crate::raw::mutex::{Condition, RawMutex};
+use crate::sync::robust::{List, Slot};
+use crate::wait::NEVER;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::thread::panicking;
+
+/// Makes a guard its thread's.
+type NotSend = PhantomData<*mut ()>;
+
+/// What is wrong with bytes that are no value.
+pub(super) const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
+
+impl Handle<RawMutex> {
+    /// Acquires the lock, waiting for it until `deadline`. `is_valid` says whether what it guards is
+    /// made of values.
+    #[inline(always)]
+    pub(super) fn hold(
+        &self,
+        deadline: u64,
+        is_valid: impl FnOnce() -> bool,
+    ) -> Result<Hold<'_>, LockError> {
+        let (list, slot) = self.acquire(deadline)?;
+        self.look(list, slot, is_valid)
+    }
+
+    /// Acquires the lock if it is free.
+    #[inline(always)]
+    pub(super) fn try_hold(&self, is_valid: impl FnOnce() -> bool) -> Result<Hold<'_>, LockError> {
+        let list = self.list()?;
+        // SAFETY: as in `acquire`.
+        let slot = unsafe { self.try_lock(list) }.map_err(LockError::of_try)?;
+        self.acquired(list);
+        self.look(list, slot, is_valid)
+    }
+
+    /// Acquires the lock whatever its last owner left.
+    pub(super) fn repair(&self, is_valid: impl FnOnce() -> bool) -> Result<Repair<'_>, LockError> {
+        let (list, slot) = self.acquire(NEVER)?;
+        if !is_valid() {
+            self.release(list, slot);
+            return Err(LockError::Corrupted(NO_VALUE));
+        }
+        let found = self.begin_repair(list);
+        Ok(Repair { handle: self, slot, found, thread: PhantomData })
+    }
+
+    /// Acquires the lock and has `put` make what it guards anew, whatever was there.
+    pub(super) fn renew(&self, put: impl FnOnce()) -> Result<Hold<'_>, LockError> {
+        let (list, slot) = self.acquire(NEVER)?;
+        self.begin_repair(list);
+        put();
+        self.end_repair(list);
+        Ok(Hold::new(self, slot))
+    }
+
+    /// Takes the mark of a panic away.
+    pub(super) fn forgive(&self) -> Result<(), LockError> {
+        let (list, slot) = self.acquire(NEVER)?;
+        self.clear_poison();
+        self.release(list, slot);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn acquire(&self, deadline: u64) -> Result<(List, Slot), LockError> {
+        let list = self.list()?;
+        // SAFETY: this thread's list; the handle keeps the lock mapped, and does so for good if it
+        // is dropped between `acquired` and `releases`.
+        let slot = unsafe { self.lock(list, deadline) }.map_err(LockError::of)?;
+        self.acquired(list);
+        Ok((list, slot))
+    }
+
+    /// The owner's look at what it found.
+    #[inline(always)]
+    fn look(
+        &self,
+        list: List,
+        slot: Slot,
+        is_valid: impl FnOnce() -> bool,
+    ) -> Result<Hold<'_>, LockError> {
+        let found = self.enter(list);
+        if found == Condition::Clean {
+            if is_valid() {
+                return Ok(Hold::new(self, slot));
+            }
+            self.leave();
+        }
+        Err(self.refuse(list, slot, found))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, list: List, slot: Slot, found: Condition) -> LockError {
+        self.release(list, slot);
+        LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
+    }
+
+    /// Releases the lock, which the calling thread has acquired in this process by this handle.
+    #[inline(always)]
+    fn release(&self, list: List, slot: Slot) {
+        self.releases();
+        // SAFETY: as the caller says.
+        if !unsafe { self.unlock(list, slot) } {
+            // Linked for as long as the thread lives, and so mapped.
+            self.acquired(list);
+        }
+    }
+}
+
+/// The right to what a lock guards; dropped, it releases the lock. A copy of it in a forked child
+/// does nothing.
+pub(super) struct Hold<'a> {
+    handle: &'a Handle<RawMutex>,
+    slot: Slot,
+    /// The thread was panicking when it acquired the lock: then that it does says nothing.
+    panicking: bool,
+    thread: NotSend,
+}
+
+impl<'a> Hold<'a> {
+    #[inline(always)]
+    fn new(handle: &'a Handle<RawMutex>, slot: Slot) -> Self {
+        Hold { handle, slot, panicking: panicking(), thread: PhantomData }
+    }
+}
+
+impl Drop for Hold<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(list) = self.handle.owner() {
+            if !self.panicking && panicking() {
+                self.handle.leave_poisoned();
+            } else {
+                self.handle.leave();
+            }
+            self.handle.release(list, self.slot);
+        }
+    }
+}
+
+/// The right to look at what the last owner left; dropped, it releases the lock and leaves it as it
+/// was found.
+pub(super) struct Repair<'a> {
+    handle: &'a Handle<RawMutex>,
+    slot: Slot,
+    /// The state as it was found.
+    found: u32,
+    thread: NotSend,
+}
+
+impl<'a> Repair<'a> {
+    /// Whether the last owner died or panicked inside.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.found != 0
+    }
+
+    /// Says that what is guarded is consistent, and goes on as its owner.
+    pub(super) fn done(self) -> Hold<'a> {
+        let this = ManuallyDrop::new(self);
+        if let Some(list) = this.handle.owner() {
+            this.handle.end_repair(list);
+        }
+        Hold::new(this.handle, this.slot)
+    }
+}
+
+impl Drop for Repair<'_> {
+    fn drop(&mut self) {
+        if let Some(list) = self.handle.owner() {
+            if self.found == 0 && panicking() {
+                self.handle.leave_poisoned();
+            } else {
+                self.handle.relinquish(self.found);
+            }
+            self.handle.release(list, self.slot);
+        }
+    }
+}
