@@ -14,6 +14,7 @@ use crate::raw::latest::{
 };
 use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::local::AtomicU32;
 use crate::{Error, Result};
 use core::mem::MaybeUninit;
 use core::ops::Deref;
@@ -27,6 +28,9 @@ unsafe impl Shared for Announcement {}
 /// Buffers of a value unless somebody asks for more: with the current one and the one being written
 /// two readers can take their time.
 pub(super) const BUFFERS: usize = 4;
+
+/// Reads that are announced from the start after one that lost a copy.
+const WARY: u32 = 64;
 
 /// Whether a value fits into one atomic word.
 pub(super) const fn is_small<T>() -> bool {
@@ -65,6 +69,8 @@ pub(super) struct Store {
     buffers: usize,
     /// Which announcement this handle makes.
     reader: usize,
+    /// How many reads are still to be announced from the start.
+    wary: AtomicU32,
 }
 
 // SAFETY: the pointers lead into memory that the attachment keeps mapped, made of atomics.
@@ -157,6 +163,7 @@ impl Store {
             stride: layout.stride as usize,
             buffers,
             reader: ticket.checked_rem(count).unwrap_or(0) as usize,
+            wary: AtomicU32::new(0),
             held,
         })
     }
@@ -226,7 +233,24 @@ impl Store {
 
     #[inline]
     fn read_bytes(&self, to: &mut [MaybeUninit<u8>]) -> Result<u64, CellError> {
-        self.versions().read(self.reader, to).map_err(contradiction)
+        // Relaxed: private to the process; a count that another thread has overtaken does no harm.
+        let wary = self.wary.load(Relaxed);
+        let read = self.versions().read(self.reader, wary > 0, to).map_err(contradiction)?;
+        if wary > 0 || read.lost {
+            self.note(wary, read.lost);
+        }
+        Ok(read.number)
+    }
+
+    /// Notes whether a copy was lost, and so whether the next reads are to be announced.
+    #[cold]
+    fn note(&self, wary: u32, lost: bool) {
+        let wary = if lost { WARY } else { wary - 1 };
+        // Relaxed: as in `read_bytes`.
+        self.wary.store(wary, Relaxed);
+        if wary == 0 {
+            self.versions().withdraw(self.reader);
+        }
     }
 
     /// Publishes a value. The caller has the right to.
