@@ -15,6 +15,7 @@ use common::{
     watchdog,
 };
 use commons::{Array, Error, Kind, LockError, LockedArray, Origin, Segment};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -22,17 +23,15 @@ use std::time::{Duration, Instant};
 
 /// A child that holds the lock, has written to the first element and lives on.
 fn holder(array: &LockedArray<u64>) -> Child<()> {
-    let (theirs, pid) = (array.clone(), std::process::id());
+    let (theirs, parent) = (array.clone(), std::process::id());
+    let (mut reader, writer) = io::pipe().unwrap();
     let holder = child(move || {
         let mut guard = theirs.lock().unwrap();
-        guard[0] += u64::from(pid);
+        guard[0] += u64::from(parent);
+        (&writer).write_all(&[1]).unwrap();
         pause_for_ever()
     });
-    while !array.is_locked() {
-        thread::yield_now();
-    }
-    // It writes before it sleeps.
-    wait_until_asleep(holder.id());
+    reader.read_exact(&mut [0]).expect("the child does it");
     holder
 }
 
