@@ -28,5 +28,5 @@ pub use atomic::{
 pub use error::CellError;
 pub use iter::Iter;
 pub use latest::Latest;
-pub(crate) use store::any_bytes_are_a_value;
+pub(crate) use store::{any_bytes_are_a_value, look};
 pub use value::Value;

@@ -12,7 +12,8 @@ use crate::raw::latest::{
     Announcement, Contradiction, Control, HEAD_WORDS, MAX_BUFFERS, MIN_BUFFERS, Versions,
     announcements,
 };
-use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared};
+use crate::raw::role::Holder;
+use crate::segment::{Attachment, Core, Element, Held, Kind, Location, ObjectInfo, Place, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::local::AtomicU32;
 use crate::{Error, Result};
@@ -57,6 +58,25 @@ fn layout(element_size: u64, buffers: usize) -> Result<Layout> {
     let bytes = one.size().next_multiple_of(LINES);
     let words = plan.place_bytes(bytes, LINES, buffers as u64)?;
     Ok(Layout { announcements, words, stride: bytes / size_of::<u64>() as u64, plan })
+}
+
+/// What can be seen of a value with versions by who takes no part in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VersionsView {
+    pub(crate) version: u64,
+    /// Who publishes, where one process does.
+    pub(crate) publisher: Option<Holder>,
+}
+
+/// Looks at the versions of an object, if it has any.
+pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Option<VersionsView>> {
+    let is_latest = info.kind == Kind::Latest;
+    if !is_latest && (info.kind != Kind::Value || info.element_size <= 8) {
+        return Ok(None);
+    }
+    let control: &Control = core.mapping().at(place.payload)?;
+    let publisher = is_latest.then(|| control.publisher.read().0);
+    Ok(Some(VersionsView { version: control.version(), publisher }))
 }
 
 /// A handle to the versions of one value.
