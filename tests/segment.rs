@@ -526,7 +526,7 @@ fn a_capacity_of_nothing_is_refused() {
 
 #[test]
 fn an_empty_segment_holds_nothing_and_says_so() {
-    let segment = Segment::anonymous(0).unwrap();
+    let segment = Segment::anonymous(1).unwrap();
     let error = Ring::<u8>::new_in(&segment, "too much", 4096).unwrap_err();
     let Error::SegmentFull { asked, free, .. } = error else { panic!("{error}") };
     assert!(asked > free, "{asked} bytes were asked for and {free} are free");
