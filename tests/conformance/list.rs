@@ -49,7 +49,7 @@ fn items() -> Vec<Item> {
         number(ItemKind::Truth, 1),
         text("größe".as_bytes()).unwrap(),
         text(b"bytes\0\0").unwrap(),
-        Item::zeroed(),
+        number(ItemKind::Nothing, 0),
     ]
 }
 
@@ -66,7 +66,7 @@ fn sl_02_it_has_a_length_and_is_indexed_searched_and_counted() {
     let list = Array::from_slice(&[5i64, 7, 5, -1]).unwrap();
     assert_eq!((list.len(), list.get(1), list.get(list.len() - 1)), (4, Ok(7), Ok(-1)));
     assert_eq!(list.iter().collect::<Vec<_>>(), [5, 7, 5, -1]);
-    assert_eq!(list.iter().rev().next(), Some(-1));
+    assert_eq!(list.iter().next_back(), Some(-1));
     assert_eq!(list.iter().filter(|&e| e == 5).count(), 2);
     assert_eq!(list.iter().position(|e| e == 7), Some(1));
     assert_eq!(list.iter().position(|e| e == 8), None);
