@@ -5,6 +5,7 @@ mod broken;
 mod cell;
 mod claim;
 mod create;
+mod elements;
 mod item;
 mod named;
 mod pop;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         attach::operations(),
         spawn::operations(),
         cell::operations(),
+        elements::operations(),
     ];
     all.into_iter().flatten().collect()
 }
