@@ -10,15 +10,12 @@
 mod common;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
-use common::{
-    Child, Random, child, falls_asleep, in_child, name, raw_fork, signal, watchdog, watchdog_of,
-};
+use common::{Child, Random, child, falls_asleep, name, raw_fork, signal, watchdog, watchdog_of};
 use commons::{
-    Array, AtomicBool, AtomicI8, AtomicU64, AtomicUsize, CellError, Departure, Element, Error,
-    Kind, Latest, Origin, Segment, Value, WaitStrategy,
+    Array, AtomicBool, AtomicI8, AtomicU64, AtomicUsize, CellError, Departure, Error, Kind, Latest,
+    Origin, Segment, Value, WaitStrategy,
 };
 use proptest::prelude::*;
-use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::{Duration, Instant};

@@ -3,9 +3,15 @@
 #![allow(unsafe_code, reason = "refers to the value in shared memory")]
 
 use super::Mutex;
-use super::hold::{Hold, Repair};
+use crate::sync::robust::{List, Slot};
 use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
+use std::thread::panicking;
+
+/// Makes a guard its thread's.
+type NotSend = PhantomData<*mut ()>;
 
 /// The right to the value of a [`Mutex`]; dropped, it releases the lock.
 ///
@@ -19,13 +25,16 @@ use std::ops::{Deref, DerefMut};
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    _hold: Hold<'a>,
+    slot: Slot,
+    /// The thread was panicking when it acquired the lock: then that it does says nothing.
+    panicking: bool,
+    thread: NotSend,
 }
 
 impl<'a, T> MutexGuard<'a, T> {
     #[inline(always)]
-    pub(super) fn new(mutex: &'a Mutex<T>, hold: Hold<'a>) -> Self {
-        MutexGuard { mutex, _hold: hold }
+    pub(super) fn new(mutex: &'a Mutex<T>, slot: Slot) -> Self {
+        MutexGuard { mutex, slot, panicking: panicking(), thread: PhantomData }
     }
 }
 
@@ -44,6 +53,21 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { self.mutex.value().as_mut() }
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let handle = self.mutex.handle();
+        if let Some(list) = handle.owner() {
+            if !self.panicking && panicking() {
+                handle.leave_poisoned();
+            } else {
+                handle.leave();
+            }
+            self.mutex.release(list, self.slot);
+        }
     }
 }
 
@@ -67,22 +91,30 @@ impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
 #[must_use = "the lock is released, and not repaired, when the guard is dropped"]
 pub struct RecoveryGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    repair: Repair<'a>,
+    slot: Slot,
+    /// The state as it was found.
+    found: u32,
+    thread: NotSend,
 }
 
 impl<'a, T> RecoveryGuard<'a, T> {
-    pub(super) fn new(mutex: &'a Mutex<T>, repair: Repair<'a>) -> Self {
-        RecoveryGuard { mutex, repair }
+    pub(super) fn new(mutex: &'a Mutex<T>, list: List, slot: Slot) -> Self {
+        let found = mutex.handle().begin_repair(list);
+        RecoveryGuard { mutex, slot, found, thread: PhantomData }
     }
 
     /// Whether the last owner died or panicked inside.
     pub fn is_damaged(&self) -> bool {
-        self.repair.is_damaged()
+        self.found != 0
     }
 
     /// Says that the value is consistent, and goes on as its owner.
     pub fn mark_consistent(self) -> MutexGuard<'a, T> {
-        MutexGuard::new(self.mutex, self.repair.done())
+        let this = ManuallyDrop::new(self);
+        if let Some(list) = this.mutex.handle().owner() {
+            this.mutex.handle().end_repair(list);
+        }
+        MutexGuard::new(this.mutex, this.slot)
     }
 }
 
@@ -99,6 +131,20 @@ impl<T> DerefMut for RecoveryGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { self.mutex.value().as_mut() }
+    }
+}
+
+impl<T> Drop for RecoveryGuard<'_, T> {
+    fn drop(&mut self) {
+        let handle = self.mutex.handle();
+        if let Some(list) = handle.owner() {
+            if self.found == 0 && panicking() {
+                handle.leave_poisoned();
+            } else {
+                handle.relinquish(self.found);
+            }
+            self.mutex.release(list, self.slot);
+        }
     }
 }
 

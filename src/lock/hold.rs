@@ -1,9 +1,11 @@
-//! A lock that is held: what the guards of a [`RawMutex`] are made of, whatever it guards.
+//! A lock that is held: what guards of a [`RawMutex`] are made of, whatever it guards. (The guards of
+//! `Mutex` are written out: made of this, an uncontended lock and unlock takes 1 ns more.)
 
 #![allow(unsafe_code, reason = "acquires and releases the raw lock")]
 
 use super::LockError;
 use super::handle::Handle;
+use super::mutex::NO_VALUE;
 use crate::raw::mutex::{Condition, RawMutex};
 use crate::sync::robust::{List, Slot};
 use crate::wait::NEVER;
@@ -13,9 +15,6 @@ use std::thread::panicking;
 
 /// Makes a guard its thread's.
 type NotSend = PhantomData<*mut ()>;
-
-/// What is wrong with bytes that are no value.
-pub(super) const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
 
 impl Handle<RawMutex> {
     /// Acquires the lock, waiting for it until `deadline`. `is_valid` says whether what it guards is

@@ -1,12 +1,13 @@
 //! A mutex around a value in shared memory.
 
-#![allow(unsafe_code, reason = "refers to the value in shared memory")]
+#![allow(unsafe_code, reason = "acquires the raw lock")]
 
 use super::handle::Handle;
 use super::{LockError, MutexGuard, RecoveryGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, RawMutex};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::sync::robust::{List, Slot};
 use crate::sys::time;
 use crate::wait::NEVER;
 use crate::{Error, Result};
@@ -142,7 +143,11 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// [`Mutex::lock`], without `Deadlock`.
     #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
-        Ok(MutexGuard::new(self, self.handle.try_hold(|| self.is_valid())?))
+        let list = self.handle.list()?;
+        // SAFETY: as in `acquire`.
+        let slot = unsafe { self.handle.try_lock(list) }.map_err(LockError::of_try)?;
+        self.handle.acquired(list);
+        self.enter(list, slot)
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -219,7 +224,12 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn recover(&self) -> Result<RecoveryGuard<'_, T>, LockError> {
-        Ok(RecoveryGuard::new(self, self.handle.repair(|| self.is_valid())?))
+        let (list, slot) = self.acquire(NEVER)?;
+        if !self.is_valid() {
+            self.release(list, slot);
+            return Err(LockError::Corrupted(NO_VALUE));
+        }
+        Ok(RecoveryGuard::new(self, list, slot))
     }
 
     /// Acquires the lock and puts a new value in, whatever was there: also where it was
@@ -231,9 +241,12 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn reset(&self, value: T) -> Result<MutexGuard<'_, T>, LockError> {
+        let (list, slot) = self.acquire(NEVER)?;
+        self.handle.begin_repair(list);
         // SAFETY: the object's place for a `T`, which is the owner's.
-        let put = || unsafe { self.value.write(value) };
-        Ok(MutexGuard::new(self, self.handle.renew(put)?))
+        unsafe { self.value.write(value) };
+        self.handle.end_repair(list);
+        Ok(MutexGuard::new(self, slot))
     }
 
     /// Says that a value is consistent although a thread panicked over it. (Not if one died.)
@@ -244,12 +257,46 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn clear_poison(&self) -> Result<(), LockError> {
-        self.handle.forgive()
+        let (list, slot) = self.acquire(NEVER)?;
+        self.handle.clear_poison();
+        self.release(list, slot);
+        Ok(())
     }
 
     #[inline(always)]
     fn lock_until(&self, deadline: u64) -> Result<MutexGuard<'_, T>, LockError> {
-        Ok(MutexGuard::new(self, self.handle.hold(deadline, || self.is_valid())?))
+        let (list, slot) = self.acquire(deadline)?;
+        self.enter(list, slot)
+    }
+
+    #[inline(always)]
+    fn acquire(&self, deadline: u64) -> Result<(List, Slot), LockError> {
+        let list = self.handle.list()?;
+        // SAFETY: this thread's list; the handle keeps the lock mapped, and does so for good if it
+        // is dropped between `acquired` and `releases`.
+        let slot = unsafe { self.handle.lock(list, deadline) }.map_err(LockError::of)?;
+        self.handle.acquired(list);
+        Ok((list, slot))
+    }
+
+    /// The owner's look at what it found.
+    #[inline(always)]
+    fn enter(&self, list: List, slot: Slot) -> Result<MutexGuard<'_, T>, LockError> {
+        let found = self.handle.enter(list);
+        if found == Condition::Clean {
+            if self.is_valid() {
+                return Ok(MutexGuard::new(self, slot));
+            }
+            self.handle.leave();
+        }
+        Err(self.refuse(list, slot, found))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, list: List, slot: Slot, found: Condition) -> LockError {
+        self.release(list, slot);
+        LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
     }
 
     /// Whether the bytes are a value. Nothing to do for most types.
@@ -261,14 +308,32 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     }
 }
 
+/// What is wrong with bytes that are no value.
+pub(super) const NO_VALUE: &str = "the bytes are no value of its type; put one in with `reset`";
+
 impl<T> Mutex<T> {
     /// Whether a thread holds it. Stale by the time the caller looks at it.
     pub fn is_locked(&self) -> bool {
         self.handle.owner_thread().is_some()
     }
 
+    pub(super) fn handle(&self) -> &Handle<RawMutex> {
+        &self.handle
+    }
+
     pub(super) fn value(&self) -> NonNull<T> {
         self.value
+    }
+
+    /// Releases the lock, which the calling thread has acquired in this process by this handle.
+    #[inline(always)]
+    pub(super) fn release(&self, list: List, slot: Slot) {
+        self.handle.releases();
+        // SAFETY: as the caller says.
+        if !unsafe { self.handle.unlock(list, slot) } {
+            // Linked for as long as the thread lives, and so mapped.
+            self.handle.acquired(list);
+        }
     }
 }
 

@@ -4,8 +4,7 @@
 
 use super::LockError;
 use super::handle::Handle;
-use super::hold::NO_VALUE;
-use super::mutex::{plan, show};
+use super::mutex::{NO_VALUE, plan, show};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};
