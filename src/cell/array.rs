@@ -6,10 +6,12 @@ use super::error::NOT_A_VALUE;
 use super::row::{self, BATCH};
 use super::store::{any_bytes_are_a_value, settle};
 use super::{CellError, Iter};
-use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::Result;
+use crate::segment::{
+    Attachment, Element, Held, Kind, Location, ObjectInfo, Segment, Shared, constructors,
+};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::copy::{load_elements, store_elements};
-use crate::{Result, Segment};
 use bytemuck::AnyBitPattern;
 use core::mem::MaybeUninit;
 use std::fmt;
