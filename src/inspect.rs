@@ -8,7 +8,9 @@
 //! # Ok::<(), commons::Error>(())
 //! ```
 
+use crate::cell;
 use crate::channel::spsc;
+use crate::lock::{self, LockView};
 use crate::member::{Participant, Stamp, Table};
 use crate::segment::{Core, Name, ObjectInfo, Place, directory, for_each_block, unlink_if};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -48,6 +50,8 @@ pub struct ObjectReport {
     pub info: ObjectInfo,
     /// How many of its places are filled; `None` where that says nothing.
     pub fill: Option<u64>,
+    /// How many values were published in it, where that is counted.
+    pub version: Option<u64>,
     /// Who has which end of it.
     pub ends: Vec<EndReport>,
 }
@@ -56,7 +60,7 @@ pub struct ObjectReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndReport {
-    /// `producer` or `consumer`.
+    /// `producer` or `consumer` of a ring, `publisher` of a [`Latest`](crate::Latest), `owner` of a lock.
     pub role: &'static str,
     /// Who has it.
     pub holder: Holder,
@@ -77,8 +81,10 @@ pub enum Holder {
     },
     /// Its last holder closed it.
     Closed,
-    /// Its last holder left without finishing.
+    /// Its last holder left without finishing: of a lock, by a panic.
     Abandoned,
+    /// A lock that nobody has.
+    Free,
 }
 
 /// One process that takes part in a segment.
@@ -256,7 +262,32 @@ fn object(core: &Core, table: Table<'_>, place: &Place, info: ObjectInfo) -> Res
             ends.push(EndReport { role, holder: holder_report(table, holder)? });
         }
     }
-    Ok(ObjectReport { info, fill, ends })
+    let versions = cell::look(core, place, &info)?;
+    if let Some(publisher) = versions.and_then(|seen| seen.publisher) {
+        ends.push(EndReport { role: "publisher", holder: holder_report(table, publisher)? });
+    }
+    if let Some(lock) = lock::look(core, place, &info)? {
+        ends.push(EndReport { role: "owner", holder: owner_report(table, lock)? });
+    }
+    let version = versions.map(|seen| seen.version);
+    Ok(ObjectReport { info, fill, version, ends })
+}
+
+fn owner_report(table: Table<'_>, lock: LockView) -> Result<Holder> {
+    let pid = match lock {
+        LockView::Free => return Ok(Holder::Free),
+        LockView::Poisoned => return Ok(Holder::Abandoned),
+        // Its process is alive, or the kernel would have released the lock.
+        LockView::Taken => return Ok(Holder::Process { pid: None, state: State::Alive }),
+        LockView::Inside(pid) => pid,
+    };
+    for (stamp, entry) in table.stamps() {
+        if entry.pid.load(Relaxed) == pid {
+            return Ok(Holder::Process { pid: Some(pid), state: state(table, stamp, entry)? });
+        }
+    }
+    // Who has a lock takes part. Another has taken the place of the dead one.
+    Ok(Holder::Process { pid: Some(pid), state: State::Dead })
 }
 
 fn holder_report(table: Table<'_>, holder: crate::raw::role::Holder) -> Result<Holder> {

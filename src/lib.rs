@@ -75,9 +75,9 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use lock::{
-    Condvar, Event, LockError, Mutex, MutexGuard, Once, OnceCell, Permit, PermitPool,
-    RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, Reset, RwLock, RwLockReadGuard,
-    RwLockRecoveryGuard, RwLockWriteGuard, Semaphore, WaitTimeoutResult,
+    ArrayGuard, ArrayRecoveryGuard, Condvar, Event, LockError, LockedArray, Mutex, MutexGuard,
+    Once, OnceCell, Permit, PermitPool, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, Reset,
+    RwLock, RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard, Semaphore, WaitTimeoutResult,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

@@ -1,7 +1,5 @@
 //! Cells between processes: values are never torn, writers that are killed leave the old one, what
 //! is out of range is an error, and who waits for the dead is told.
-//!
-//! Tests whose names begin with an id are the statement of that id.
 
 #![cfg(feature = "serde")]
 #![allow(
@@ -12,15 +10,12 @@
 mod common;
 
 use bytemuck::{CheckedBitPattern, NoUninit};
-use common::{
-    Child, Random, child, falls_asleep, in_child, name, raw_fork, signal, watchdog, watchdog_of,
-};
+use common::{Child, Random, child, falls_asleep, name, raw_fork, signal, watchdog, watchdog_of};
 use commons::{
-    Array, AtomicBool, AtomicI8, AtomicU64, AtomicUsize, CellError, Departure, Element, Error,
-    Kind, Latest, Origin, Segment, Value, WaitStrategy,
+    Array, AtomicBool, AtomicI8, AtomicU64, AtomicUsize, CellError, Departure, Error, Kind, Latest,
+    Origin, Segment, Value, WaitStrategy,
 };
 use proptest::prelude::*;
-use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::{Duration, Instant};
@@ -41,95 +36,11 @@ fn number<const N: usize>(words: &[u64; N]) -> u64 {
 
 // ---- values ----
 
-/// Stores, swaps and updates values made from numbers, here and in a child.
-fn keeps<T: Element + PartialEq + Debug + Send>(make: fn(u64) -> T) {
-    let name = name("keeps");
-    let value = Value::create(&name, make(1)).unwrap();
-    assert_eq!(value.load(), Ok(make(1)));
-    value.store(make(2)).unwrap();
-    assert_eq!(value.swap(make(3)), Ok(make(2)));
-    assert_eq!(value.update(|old| if old == make(3) { make(4) } else { old }), Ok(make(3)));
-    let found = name.to_string();
-    in_child(move || {
-        let value = Value::open(&found).unwrap();
-        assert_eq!(value.load(), Ok(make(4)));
-        for i in 5..100 {
-            assert_eq!(value.swap(make(i)), Ok(make(i - 1)));
-            assert_eq!(value.load(), Ok(make(i)));
-        }
-    });
-    assert_eq!(value.load(), Ok(make(99)));
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
-#[repr(C)]
-struct Order {
-    price: f64,
-    quantity: u32,
-    is_bid: bool,
-    side: Side,
-    padding: [u8; 2],
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, NoUninit, CheckedBitPattern)]
 #[repr(u8)]
 enum Side {
     Left = 3,
     Right = 5,
-}
-
-fn order(i: u64) -> Order {
-    let side = if i.is_multiple_of(2) { Side::Left } else { Side::Right };
-    Order {
-        price: i as f64 / 2.0,
-        quantity: i as u32,
-        is_bid: i.is_multiple_of(3),
-        side,
-        padding: [0; 2],
-    }
-}
-
-#[test]
-fn val_01_what_one_process_stores_the_others_load() {
-    let _watchdog = watchdog();
-    keeps(|i| i);
-    keeps(whole::<2>);
-    keeps(whole::<33>);
-}
-
-#[test]
-fn val_02_values_can_be_of_every_kind_and_size() {
-    let _watchdog = watchdog();
-    keeps(|i| i as u8);
-    keeps(|i| i as i16);
-    keeps(|i| char::from_u32(0x3b1 + i as u32).unwrap());
-    keeps(|i| i as f32);
-    keeps(|i| -(i as f64));
-    keeps(|i| [i as u8; 3]);
-    keeps(|i| [i as u8; 7]);
-    keeps(|i| [i as u8; 9]);
-    keeps(|i| [i as u8; 257]);
-    keeps(|i| u128::from(i) << 64);
-    keeps(|_| ());
-}
-
-#[test]
-fn val_04_structures_of_plain_fields_can_be_shared() {
-    let _watchdog = watchdog();
-    keeps(order);
-    keeps(|i| if i.is_multiple_of(2) { Side::Left } else { Side::Right });
-}
-
-#[test]
-fn val_13_what_was_loaded_is_independent_of_the_value() {
-    let value = Value::new([1u64; 4]).unwrap();
-    let copy = value.load().unwrap();
-    value.store([2; 4]).unwrap();
-    assert_eq!((copy, value.load()), ([1; 4], Ok([2; 4])));
-    let array = Array::from_slice(&[1u16, 2, 3]).unwrap();
-    let copy = array.to_vec().unwrap();
-    array.fill(.., 0).unwrap();
-    assert_eq!(copy, [1, 2, 3]);
 }
 
 #[test]
@@ -356,83 +267,6 @@ fn flags_do_what_those_of_std_do() {
 }
 
 // ---- arrays ----
-
-#[test]
-fn val_09_an_array_has_what_it_was_made_with_also_where_memory_is_used_again() {
-    let _watchdog = watchdog();
-    for round in 0..20u64 {
-        let zeros = Array::new(1000, 0u64).unwrap();
-        assert_eq!(zeros.to_vec().unwrap(), [0; 1000], "round {round}");
-        zeros.fill(.., round).unwrap();
-        let counted = Array::from_values(0..10_000u32).unwrap();
-        assert!(counted.iter().eq(0..10_000));
-    }
-    let empty = Array::<u64>::new(0, 7).unwrap();
-    assert!(empty.is_empty() && empty.iter().next().is_none() && empty.atomics().is_empty());
-    assert_eq!(empty.to_vec(), Ok(vec![]));
-    assert_eq!(empty.get(0), Err(CellError::OutOfRange { first: 0, end: 1, len: 0 }));
-}
-
-#[test]
-fn val_10_what_is_out_of_range_is_an_error_and_changes_nothing() {
-    let array = Array::from_slice(&[1u32, 2, 3, 4]).unwrap();
-    let error = |first, end| CellError::OutOfRange { first, end, len: 4 };
-    assert_eq!(array.get(3), Ok(4));
-    assert_eq!(array.get(4), Err(error(4, 5)));
-    assert_eq!(array.set(usize::MAX, 9), Err(error(usize::MAX, usize::MAX)));
-    assert_eq!(array.store_range(2, &[9; 3]), Err(error(2, 5)));
-    assert_eq!(array.load_range(5, &mut []), Err(error(5, 5)));
-    assert_eq!(array.load_range(4, &mut []), Ok(()));
-    assert_eq!(array.fill(3..5, 9), Err(error(3, 5)));
-    assert_eq!(array.fill(..=usize::MAX, 9), Err(error(0, usize::MAX)));
-    assert!(array.copy_to(0, &array, 2, 3).is_err());
-    #[allow(clippy::reversed_empty_ranges, reason = "it is the point")]
-    let reversed = array.fill(3..1, 9);
-    assert_eq!(reversed, Err(error(3, 1)));
-    // SAFETY: nobody else has the array.
-    assert_eq!(unsafe { array.slice(2..7) }.err(), Some(error(2, 7)));
-    assert_eq!(array.to_vec().unwrap(), [1, 2, 3, 4]);
-    array.store_range(1, &[7, 8]).unwrap();
-    array.copy_to(0, &array, 1, 3).unwrap();
-    assert_eq!(array.to_vec().unwrap(), [1, 1, 7, 8]);
-}
-
-#[test]
-fn val_11_a_computation_in_place_by_a_child_gives_what_it_gives_here() {
-    let _watchdog = watchdog();
-    let sieve = |flags: &mut [u8]| {
-        for i in 2..flags.len() {
-            if flags[i] == 0 {
-                (i * i..flags.len()).step_by(i).for_each(|j| flags[j] = 1);
-            }
-        }
-    };
-    let array = Array::new(10_000, 0u8).unwrap();
-    let theirs = array.clone();
-    in_child(move || {
-        // SAFETY: the parent looks when this process has ended.
-        sieve(unsafe { theirs.slice_mut(..) }.unwrap());
-    });
-    let mut here = vec![0; 10_000];
-    sieve(&mut here);
-    assert_eq!(array.to_vec().unwrap(), here);
-}
-
-#[test]
-fn val_12_text_reads_up_to_the_first_zero_and_must_fit() {
-    let text = Array::new(6, 0u8).unwrap();
-    text.set_text("sechs!").unwrap();
-    assert_eq!(text.text().unwrap(), "sechs!");
-    text.set_text("zwei").unwrap();
-    assert_eq!(
-        (text.text().unwrap().as_str(), text.get(4), text.get(5)),
-        ("zwei", Ok(0), Ok(b'!'))
-    );
-    assert!(matches!(text.set_text("sieben!"), Err(CellError::OutOfRange { .. })));
-    assert_eq!(text.text().unwrap(), "zwei");
-    text.set(0, 0xff).unwrap();
-    assert!(matches!(text.text(), Err(CellError::Corrupted(_))));
-}
 
 #[test]
 fn arrays_of_impossible_size_are_an_error() {

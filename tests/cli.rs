@@ -629,3 +629,83 @@ fn gc_removes_what_only_the_dead_use_and_rm_the_rest() {
     assert!(!place.has("left") && !place.has("living"));
     drop(living);
 }
+
+/// Holds what is to be seen, until its input ends.
+#[test]
+#[ignore = "a helper of stat_shows_who_owns_a_lock_and_who_publishes_what_version"]
+fn hold_locks_and_publish() {
+    let name = std::env::var("COMMONS_CLI_TEST_HOLDS").expect("a name");
+    let segment = commons::Segment::open(&name).unwrap();
+    let mutex = commons::Mutex::<u64>::open_in(&segment, "mutex").unwrap();
+    let recursive = commons::RecursiveMutex::<u64>::open_in(&segment, "recursive").unwrap();
+    let locked = commons::LockedArray::<u32>::open_in(&segment, "elements").unwrap();
+    let latest = commons::Latest::<[u64; 4]>::open_in(&segment, "latest").unwrap();
+    let _guards = (mutex.lock().unwrap(), recursive.lock().unwrap(), locked.lock().unwrap());
+    let mut publisher = latest.publisher().unwrap();
+    for i in 1..=3 {
+        publisher.publish(&[i; 4]).unwrap();
+    }
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::abort();
+}
+
+#[test]
+fn stat_shows_who_owns_a_lock_and_who_publishes_what_version() {
+    // The library finds its directory by the environment, which is this process's: a name of its own
+    // in the common directory, and the command looks there, too.
+    let name = format!("commons-cli-test-holds-{}", std::process::id());
+    struct Unlink(String);
+    impl Drop for Unlink {
+        fn drop(&mut self) {
+            let _ = commons::Segment::unlink(&self.0);
+        }
+    }
+    let segment = commons::Segment::create(&name, 64 << 10).unwrap();
+    let _unlink = Unlink(name.clone());
+    let mutex = commons::Mutex::new_in(&segment, "mutex", 0u64).unwrap();
+    let _recursive = commons::RecursiveMutex::new_in(&segment, "recursive", 0u64).unwrap();
+    let _locked = commons::LockedArray::new_in(&segment, "elements", 3, 0u32).unwrap();
+    let _latest = commons::Latest::new_in(&segment, "latest", &[0u64; 4]).unwrap();
+    let value = commons::Value::new_in(&segment, "value", [0u64; 4]).unwrap();
+    value.store([1; 4]).unwrap();
+    let stat = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_commons"));
+        command.args(["stat", &name]).args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap()).finish().stdout()
+    };
+    let free = stat(&["--json"]);
+    assert_eq!(
+        free.matches("{\"role\":\"owner\",\"state\":\"free\",\"pid\":null}").count(),
+        3,
+        "{free}"
+    );
+    assert!(free.contains("{\"role\":\"publisher\",\"state\":\"vacant\",\"pid\":null}"), "{free}");
+    assert!(free.contains("\"kind\":\"value\"") && free.contains("\"version\":1,"), "{free}");
+
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "hold_locks_and_publish", "--ignored"]);
+    command.env("COMMONS_CLI_TEST_HOLDS", &name).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut holder = Running(command.spawn().unwrap());
+    let pid = holder.pid();
+    let owner = |state: &str| format!("{{\"role\":\"owner\",\"state\":\"{state}\",\"pid\":{pid}}}");
+    until(|| stat(&["--json"]).contains("\"version\":3,"));
+    let held = stat(&["--json"]);
+    assert_eq!(held.matches(&owner("alive")).count(), 3, "{held}");
+    let shown = stat(&[]);
+    for word in ["version", "owner", "publisher", &format!("{pid} "), "(alive)"] {
+        assert!(shown.contains(word), "`{word}` is missing in:\n{shown}");
+    }
+    assert!(mutex.is_locked());
+    stop(&holder);
+    until(|| stat(&["--json"]).matches(&owner("stopped")).count() == 3);
+    holder.kill();
+    holder.finish();
+    until(|| stat(&["--json"]).matches(&owner("dead")).count() == 3);
+    drop(mutex.lock_or_repair(|_| ()).unwrap());
+    let repaired = stat(&["--json"]);
+    assert_eq!(repaired.matches(&owner("dead")).count(), 2, "{repaired}");
+    assert_eq!(repaired.matches("\"state\":\"free\"").count(), 1, "{repaired}");
+    assert!(repaired.contains("\"role\":\"publisher\",\"state\":\"dead\""), "{repaired}");
+}

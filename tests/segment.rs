@@ -12,7 +12,7 @@ use common::{
 };
 use commons::inspect::{self, Holder, State};
 use commons::spsc::{Ring, duplex, ring};
-use commons::{Error, Kind, Origin, Process, Segment};
+use commons::{Array, Error, Kind, Origin, Process, Segment};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -526,7 +526,7 @@ fn a_capacity_of_nothing_is_refused() {
 
 #[test]
 fn an_empty_segment_holds_nothing_and_says_so() {
-    let segment = Segment::anonymous(0).unwrap();
+    let segment = Segment::anonymous(1).unwrap();
     let error = Ring::<u8>::new_in(&segment, "too much", 4096).unwrap_err();
     let Error::SegmentFull { asked, free, .. } = error else { panic!("{error}") };
     assert!(asked > free, "{asked} bytes were asked for and {free} are free");
@@ -1492,4 +1492,149 @@ fn damaged_links_of_a_beacon_are_found_and_not_followed() {
             nodes.push(at);
         }
     }
+}
+
+// ---- making large objects, and handles that outlive what hands them over ----
+
+#[test]
+fn who_fills_a_large_object_holds_up_no_other_maker() {
+    use std::os::unix::fs::FileExt;
+    let _watchdog = watchdog_of(300);
+    const BYTES: usize = 64 << 20;
+    let mut stopped_within = 0;
+    for _ in 0..20 {
+        let name = name("large");
+        let segment = Segment::create(&name, BYTES + (1 << 20)).unwrap();
+        // Behind the header and the table lies the head of the block, and then the array.
+        let file = fs::File::open(name.path()).unwrap();
+        let first = segment.size() as u64 - (BYTES as u64 + (1 << 20));
+        let is_filled = |offset: u64| {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset).unwrap();
+            byte == [7]
+        };
+        let found = name.to_string();
+        let maker = child(move || {
+            let segment = Segment::open(&found).unwrap();
+            Array::new_in(&segment, "large", BYTES, 7u8).unwrap().get(BYTES - 1).unwrap()
+        });
+        while !is_filled(first + 4096) {
+            std::thread::yield_now();
+        }
+        maker.stop();
+        if !is_filled(first + BYTES as u64 - 4096) {
+            stopped_within += 1;
+            assert!(matches!(
+                Array::<u8>::open_in(&segment, "large"),
+                Err(Error::LabelNotFound { .. })
+            ));
+            // Would wait for the stopped one for ever.
+            let other = Array::new_in(&segment, "other", 10, 3u8).unwrap();
+            assert_eq!(other.to_vec().unwrap(), [3; 10]);
+            assert_eq!(segment.objects().unwrap().len(), 1);
+        }
+        maker.go_on();
+        assert_eq!(maker.finish(), 7);
+        let large = Array::<u8>::open_in(&segment, "large").unwrap();
+        assert_eq!((large.len(), large.get(0), large.get(BYTES / 2)), (BYTES, Ok(7), Ok(7)));
+        if stopped_within == 3 {
+            return;
+        }
+    }
+    assert!(stopped_within > 0, "the maker was never stopped in the middle");
+}
+
+#[test]
+fn of_two_large_objects_of_one_label_one_is_made() {
+    let _watchdog = watchdog();
+    let name = name("two");
+    let segment = Segment::create(&name, 16 << 20).unwrap();
+    for round in 0..5 {
+        let gate = Gate::new();
+        let makers: Vec<Child<bool>> = (0..3u8)
+            .map(|maker| {
+                let (found, label) = (name.to_string(), format!("label {round}"));
+                let mut entrance = gate.entrance();
+                child(move || {
+                    let segment = Segment::open(&found).unwrap();
+                    entrance.pass();
+                    match Array::new_in(&segment, &label, 1 << 20, maker) {
+                        Ok(_) => true,
+                        Err(Error::LabelTaken { .. }) => false,
+                        Err(other) => panic!("{other}"),
+                    }
+                })
+            })
+            .collect();
+        gate.open_for(3);
+        let made = makers.into_iter().map(Child::finish).filter(|&made| made).count();
+        assert_eq!(made, 1);
+        let labels = segment.objects().unwrap().into_iter().filter_map(|o| o.label);
+        assert_eq!(labels.filter(|l| *l == format!("label {round}")).count(), 1);
+        segment.remove(&format!("label {round}")).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_maker_of_a_large_object_leaves_its_label_and_its_place() {
+    let _watchdog = watchdog_of(300);
+    const BYTES: usize = 8 << 20;
+    let mut random =
+        Random::seeded("a_killed_maker_of_a_large_object_leaves_its_label_and_its_place");
+    let name = name("maker");
+    // Room for one.
+    let segment = Segment::create(&name, BYTES + 4096).unwrap();
+    for _ in 0..30 {
+        let found = name.to_string();
+        let maker: Child<()> = child(move || {
+            let segment = Segment::open(&found).unwrap();
+            let _ = Array::new_in(&segment, "large", BYTES, 7u8);
+            common::pause_for_ever()
+        });
+        (0..random.below(100_000)).for_each(|_| std::hint::spin_loop());
+        maker.kill();
+        let (array, origin) = Array::open_or_create_in(&segment, "large", BYTES, 8u8).unwrap();
+        let fill = if origin == Origin::Opened { 7 } else { 8 };
+        assert!(array.iter().all(|element| element == fill));
+        drop(array);
+        segment.remove("large").unwrap();
+    }
+}
+
+#[test]
+fn large_objects_without_a_name_give_their_memory_back() {
+    let _watchdog = watchdog();
+    let _first = Array::new(10, 0u8).unwrap();
+    let (files, maps) = (descriptors(), mappings());
+    for _ in 0..10 {
+        let large = Array::new(32 << 20, 1u8).unwrap();
+        let theirs = large.clone();
+        assert!(in_child(move || theirs.set(0, 2).is_ok()));
+        assert_eq!((large.get(0), large.get(1)), (Ok(2), Ok(1)));
+        assert!(descriptors() > files);
+    }
+    assert_eq!((descriptors(), mappings()), (files, maps));
+}
+
+#[test]
+fn handles_can_be_dropped_among_the_last_things_of_a_thread() {
+    use std::cell::RefCell;
+    thread_local! {
+        static LAST: RefCell<Option<Array<u8>>> = const { RefCell::new(None) };
+    }
+    let _watchdog = watchdog();
+    // In a child: a panic there ends the process.
+    in_child(|| {
+        let array = Array::new(10, 5u8).unwrap();
+        let handle = array.clone();
+        let thread = std::thread::spawn(move || {
+            // Destructors run from the last that was made to the first: this one outlives what
+            // dropping a handle makes.
+            LAST.set(None);
+            drop(handle.clone());
+            LAST.set(Some(handle));
+        });
+        thread.join().unwrap();
+        assert_eq!(array.get(9), Ok(5));
+    });
 }

@@ -3,24 +3,32 @@
 #![allow(unsafe_code, reason = "reads and writes elements in shared memory")]
 
 use super::error::NOT_A_VALUE;
+use super::row::{self, BATCH};
 use super::store::{any_bytes_are_a_value, settle};
 use super::{CellError, Iter};
-use crate::layout::{LINES, Plan};
-use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::Result;
+use crate::segment::{
+    Attachment, Element, Held, Kind, Location, ObjectInfo, Segment, Shared, constructors,
+};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::copy::{load_elements, store_elements};
-use crate::{Result, Segment};
 use bytemuck::AnyBitPattern;
 use core::mem::MaybeUninit;
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 use std::ptr::NonNull;
 
-/// What is before the elements: nothing yet, but room for what guards them.
+/// What is before the elements: nothing yet.
 #[repr(C, align(128))]
 #[derive(Debug)]
 struct Head {
     reserved: [AtomicU64; 16],
+}
+
+impl Head {
+    const fn new() -> Self {
+        Head { reserved: [const { AtomicU64::new(0) }; 16] }
+    }
 }
 
 // SAFETY: made of atomics.
@@ -32,7 +40,8 @@ unsafe impl Shared for Head {}
 /// and what one process wrote others see soon, but there is no order either. A single element whose
 /// size is that of an integer (1, 2, 4 or 8 bytes, aligned to its size) is read and written whole; a
 /// larger element, or several, may be met half old and half new where somebody writes them at the
-/// same time. Who wants more order makes it with another primitive beside the array.
+/// same time. Who wants more order makes it with another primitive beside the array, or takes a
+/// [`LockedArray`](crate::LockedArray), whose elements are reached under a lock alone.
 ///
 /// Cloning gives another handle to the same elements; [`Array::to_vec`] copies the elements.
 ///
@@ -73,48 +82,14 @@ unsafe impl<T: Send> Send for Array<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Array<T> {}
 
-/// Elements that are filled in at a time when an array is made.
-const BATCH: usize = 4096;
-
-fn layout(info: &ObjectInfo) -> Result<(Plan, u64)> {
-    let mut plan = Plan::new();
-    plan.place::<Head>()?;
-    plan.place_bytes(0, info.element_align.max(LINES), 1)?;
-    let first = plan.place_bytes(info.element_size, info.element_align, info.capacity)?;
-    Ok((plan, first))
-}
-
 impl<T: Element> Array<T> {
     fn make(location: Location<'_>, len: usize, fill: T) -> Result<Self> {
-        let batch = vec![fill; len.min(BATCH)];
-        let batches = (0..len.div_ceil(BATCH)).map(|i| &batch[..BATCH.min(len - i * BATCH)]);
-        Self::make_of(location, len, batches)
+        Self::over(row::make_filled(location, Kind::Array, Head::new(), len, fill)?)
     }
 
     fn make_from(location: Location<'_>, values: &[T]) -> Result<Self> {
-        Self::make_of(location, values.len(), std::iter::once(values))
-    }
-
-    fn make_of<'a>(
-        location: Location<'_>,
-        len: usize,
-        parts: impl Iterator<Item = &'a [T]>,
-    ) -> Result<Self> {
-        let info = ObjectInfo::of::<T>(Kind::Array, len as u64);
-        let (plan, first) = layout(&info)?;
-        let attachment = location.make(info, plan, |blank| {
-            blank.put(0, Head { reserved: [const { AtomicU64::new(0) }; 16] });
-            let mut offset = first;
-            // Elements without bytes can be very many.
-            let parts = parts.take_while(|_| size_of::<T>() > 0);
-            for part in parts {
-                let bytes: &[u8] = bytemuck::cast_slice(part);
-                blank.put_bytes(offset, bytes);
-                offset += bytes.len() as u64;
-            }
-            Ok(())
-        })?;
-        Self::over(attachment)
+        let parts = std::iter::once(values);
+        Self::over(row::make(location, Kind::Array, Head::new(), values.len(), parts)?)
     }
 
     fn find(location: Location<'_>) -> Result<Self> {
@@ -123,16 +98,7 @@ impl<T: Element> Array<T> {
 
     fn over(attachment: Attachment) -> Result<Self> {
         let held: Held<Head> = Held::new(attachment)?;
-        let (info, place) = (held.attachment().info(), held.attachment().place());
-        let (plan, first) = layout(info)?;
-        if plan.size() != place.payload_size {
-            let mapping = held.attachment().core().mapping();
-            return Err(mapping.corrupted("the size of an array is not that of its elements"));
-        }
-        let len = info.capacity as usize;
-        // The plan was laid out, so the product is in range.
-        let bytes = info.element_size * info.capacity;
-        let elements = held.at(first, bytes, info.element_align)?.cast();
+        let (elements, len) = row::elements(&held)?;
         Ok(Array { elements, len, held })
     }
 

@@ -12,8 +12,10 @@ use crate::raw::latest::{
     Announcement, Contradiction, Control, HEAD_WORDS, MAX_BUFFERS, MIN_BUFFERS, Versions,
     announcements,
 };
-use crate::segment::{Attachment, Element, Held, Kind, Location, ObjectInfo, Shared};
+use crate::raw::role::Holder;
+use crate::segment::{Attachment, Core, Element, Held, Kind, Location, ObjectInfo, Place, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::local::AtomicU32;
 use crate::{Error, Result};
 use core::mem::MaybeUninit;
 use core::ops::Deref;
@@ -27,6 +29,9 @@ unsafe impl Shared for Announcement {}
 /// Buffers of a value unless somebody asks for more: with the current one and the one being written
 /// two readers can take their time.
 pub(super) const BUFFERS: usize = 4;
+
+/// Reads that are announced from the start after one that lost a copy.
+const WARY: u32 = 64;
 
 /// Whether a value fits into one atomic word.
 pub(super) const fn is_small<T>() -> bool {
@@ -55,6 +60,25 @@ fn layout(element_size: u64, buffers: usize) -> Result<Layout> {
     Ok(Layout { announcements, words, stride: bytes / size_of::<u64>() as u64, plan })
 }
 
+/// What can be seen of a value with versions by who takes no part in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VersionsView {
+    pub(crate) version: u64,
+    /// Who publishes, where one process does.
+    pub(crate) publisher: Option<Holder>,
+}
+
+/// Looks at the versions of an object, if it has any.
+pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Option<VersionsView>> {
+    let is_latest = info.kind == Kind::Latest;
+    if !is_latest && (info.kind != Kind::Value || info.element_size <= 8) {
+        return Ok(None);
+    }
+    let control: &Control = core.mapping().at(place.payload)?;
+    let publisher = is_latest.then(|| control.publisher.read().0);
+    Ok(Some(VersionsView { version: control.version(), publisher }))
+}
+
 /// A handle to the versions of one value.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -65,6 +89,8 @@ pub(super) struct Store {
     buffers: usize,
     /// Which announcement this handle makes.
     reader: usize,
+    /// How many reads are still to be announced from the start.
+    wary: AtomicU32,
 }
 
 // SAFETY: the pointers lead into memory that the attachment keeps mapped, made of atomics.
@@ -157,6 +183,7 @@ impl Store {
             stride: layout.stride as usize,
             buffers,
             reader: ticket.checked_rem(count).unwrap_or(0) as usize,
+            wary: AtomicU32::new(0),
             held,
         })
     }
@@ -226,7 +253,24 @@ impl Store {
 
     #[inline]
     fn read_bytes(&self, to: &mut [MaybeUninit<u8>]) -> Result<u64, CellError> {
-        self.versions().read(self.reader, to).map_err(contradiction)
+        // Relaxed: private to the process; a count that another thread has overtaken does no harm.
+        let wary = self.wary.load(Relaxed);
+        let read = self.versions().read(self.reader, wary > 0, to).map_err(contradiction)?;
+        if wary > 0 || read.lost {
+            self.note(wary, read.lost);
+        }
+        Ok(read.number)
+    }
+
+    /// Notes whether a copy was lost, and so whether the next reads are to be announced.
+    #[cold]
+    fn note(&self, wary: u32, lost: bool) {
+        let wary = if lost { WARY } else { wary - 1 };
+        // Relaxed: as in `read_bytes`.
+        self.wary.store(wary, Relaxed);
+        if wary == 0 {
+            self.versions().withdraw(self.reader);
+        }
     }
 
     /// Publishes a value. The caller has the right to.
@@ -257,7 +301,7 @@ fn contradiction(_: Contradiction) -> CellError {
 }
 
 /// Whether there are no bytes that are not a `T`.
-pub(super) fn any_bytes_are_a_value<T: Element>() -> bool {
+pub(crate) fn any_bytes_are_a_value<T: Element>() -> bool {
     // The types for which every pattern is good are their own `Bits`, and only those can be.
     core::any::TypeId::of::<T>() == core::any::TypeId::of::<T::Bits>()
 }

@@ -1,10 +1,12 @@
 //! Locks and signals that outlive their holders.
 
+mod array;
 mod condvar;
 mod error;
 mod event;
 mod guard;
 mod handle;
+mod hold;
 mod joint;
 mod mutex;
 mod once;
@@ -15,7 +17,9 @@ mod rwlock;
 mod rwlock_guard;
 mod rwlock_share;
 mod semaphore;
+mod view;
 
+pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use error::LockError;
 pub use event::{Event, Reset};
@@ -28,3 +32,4 @@ pub use recursive::{RecursiveMutex, RecursiveMutexGuard};
 pub use rwlock::RwLock;
 pub use rwlock_guard::{RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 pub use semaphore::Semaphore;
+pub(crate) use view::{LockView, look};

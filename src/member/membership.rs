@@ -1,9 +1,10 @@
 //! This process's place in the table of one segment.
 
+use super::claim::pause;
 use super::{PlaceTaken, Stamp, Table};
 use crate::Result;
 use crate::segment::{Geometry, Mapping, block_at};
-use crate::sync::atomic::Ordering::{Relaxed, Release};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::local::AtomicU32;
 use crate::sys::fork::{self, PrivateDescriptor};
 use crate::sys::{process, task};
@@ -27,8 +28,26 @@ pub(crate) struct Membership {
     /// 1: nobody needs this place any more, but a thread still has the beacon in its list.
     pub(super) retired: AtomicU32,
     books: Mutex<Books>,
-    turn: Mutex<()>,
+    /// 1: a thread of this process has its turn.
+    turn: AtomicU32,
 }
+
+/// The turn of one thread of this process, for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    word: &'a AtomicU32,
+}
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: what was done in it, to the Acquire of the next thread.
+        self.word.store(0, Release);
+    }
+}
+
+/// How often a thread yields before it sleeps between two looks at whose turn it is.
+const LONG_TURN: u32 = 1000;
 
 /// What this process holds in the segment.
 #[derive(Debug, Default)]
@@ -57,7 +76,7 @@ impl Membership {
             armed: AtomicU32::new(0),
             retired: AtomicU32::new(0),
             books: Mutex::default(),
-            turn: Mutex::default(),
+            turn: AtomicU32::new(0),
         };
         let pid = std::process::id();
         let entry = membership.entry();
@@ -88,8 +107,15 @@ impl Membership {
     }
 
     /// The turn of one thread of this process among the others.
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    pub(super) fn turn(&self) -> Turn<'_> {
+        let mut rounds = 0u32;
+        // Acquire: pairs with the Release of the thread before.
+        while self.turn.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            rounds += 1;
+            if rounds < LONG_TURN { process::yield_now() } else { pause() }
+        }
+        Turn { word: &self.turn }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

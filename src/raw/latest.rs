@@ -12,7 +12,9 @@
 //! Along with Programming Language Memory Models?", 2012). Put together differently here: an
 //! announcement is only a hint, one store without a barrier, and up to *k* - 2 of them are heeded.
 //! So any number of readers share them, a reader that died with one costs a buffer until another
-//! reader uses its place, and it is the check alone that makes a copy good.
+//! reader uses its place, and it is the check alone that makes a copy good. A reader announces only
+//! after it has lost a copy: the store waits for a line that the writer reads, and everything that
+//! the reader stores behind it waits with it.
 //!
 //! What survives a death. The writer's only commitment is the store to `current`: before it the old
 //! value is there, whole, after it the new one. What a dead writer had begun is in a buffer that is
@@ -107,6 +109,15 @@ impl Announcement {
     }
 }
 
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// Number of the value.
+    pub(crate) number: u64,
+    /// Whether a copy before it was written to meanwhile.
+    pub(crate) lost: bool,
+}
+
 /// The shared words contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Contradiction;
@@ -143,20 +154,22 @@ impl<'a> Versions<'a> {
         }
     }
 
-    /// Copies the newest value, as many bytes as `to` has, and gives its number. `reader` spreads
-    /// the readers over the announcements.
+    /// Copies the newest value, as many bytes as `to` has. `reader` spreads the readers over the
+    /// announcements; `announces` says whether to announce at once and not only when a copy was lost.
     #[inline]
     pub(crate) fn read(
         &self,
         reader: usize,
+        mut announces: bool,
         to: &mut [MaybeUninit<u8>],
-    ) -> Result<u64, Contradiction> {
+    ) -> Result<Read, Contradiction> {
         // Acquire: the words of the current buffer.
         let mut current = self.control.current.load(Acquire);
+        let mut lost = false;
         loop {
             let index = (current & ((1 << INDEX_BITS) - 1)) as usize;
             let (number, words) = self.buffer(index)?;
-            if let Some(announcement) = self.announcements.get(reader) {
+            if announces && let Some(announcement) = self.announcements.get(reader) {
                 // Relaxed: a hint. Not stored again where it stands, so that its line stays shared.
                 let said = index as u64 + 1;
                 if announcement.buffer.load(Relaxed) != said {
@@ -170,7 +183,7 @@ impl<'a> Versions<'a> {
             // Acquire: who writes into this buffer made another one current before, which is seen then.
             let number = number.load(Acquire);
             if number == current >> INDEX_BITS {
-                return Ok(number);
+                return Ok(Read { number, lost });
             }
             // Acquire: as above.
             let newer = self.control.current.load(Acquire);
@@ -179,6 +192,15 @@ impl<'a> Versions<'a> {
                 return Err(Contradiction);
             }
             current = newer;
+            (announces, lost) = (true, true);
+        }
+    }
+
+    /// Takes an announcement down.
+    pub(crate) fn withdraw(&self, reader: usize) {
+        if let Some(announcement) = self.announcements.get(reader) {
+            // Relaxed: a hint.
+            announcement.buffer.store(0, Relaxed);
         }
     }
 

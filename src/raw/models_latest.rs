@@ -56,7 +56,8 @@ impl Shared {
     /// Reads: the value is whole, and the one of its version.
     fn read(&self) -> u64 {
         let mut bytes = [MaybeUninit::new(0xff); WORDS * 8];
-        let version = self.versions().read(0, &mut bytes).expect("words agree");
+        let announces = self.buffers > 3;
+        let version = self.versions().read(0, announces, &mut bytes).expect("words agree").number;
         for word in bytes.chunks(8) {
             let low = u64::from_le_bytes(std::array::from_fn(|i| initialised(word[i])));
             assert_eq!(low, version, "a value is torn, or not that of its version");

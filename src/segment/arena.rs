@@ -2,7 +2,8 @@
 //!
 //! A process and the children it starts share a few large segments without names, so that ten
 //! thousand small objects cost two descriptors a chunk and not two each. Space is reserved as it is
-//! used. A chunk that a process makes is shared with the children it starts from then on.
+//! used. A chunk that a process makes is shared with the children it starts from then on. A large
+//! object has a segment of its own, whose memory is given back with its last handle.
 
 #![allow(unsafe_code, reason = "the list of chunks is behind an atomic pointer")]
 
@@ -13,8 +14,11 @@ use crate::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Bytes of a chunk, unless one object needs more.
+/// Bytes of a chunk.
 const CHUNK: u64 = 64 << 20;
+/// Bytes from which on an object has a segment of its own: far below a chunk, so that a chunk is not
+/// left half empty for one.
+const LARGE: u64 = CHUNK / 8;
 
 struct Chunk {
     core: Arc<Core>,
@@ -29,6 +33,11 @@ pub(crate) fn make_in_arena(
     new: NewObject<'_>,
     init: impl FnOnce(NonNull<u8>) -> Result<()>,
 ) -> Result<Attachment> {
+    if new.size > LARGE {
+        // A segment of its own goes with its last handle, and nobody waits while it is filled.
+        let room = new.size.saturating_add(new.align).saturating_add(4096);
+        return Attachment::make(&Arc::new(Core::anonymous(room)?), new, init);
+    }
     let mut init = Some(init);
     // `init` runs at most once: a chunk without room answers before it.
     let mut once = |object| init.take().map_or(Ok(()), |init| init(object));
@@ -43,10 +52,7 @@ pub(crate) fn make_in_arena(
                 other => return other,
             }
         }
-        let needed = new.size.saturating_add(new.align).saturating_add(4096);
-        // An object that needs a chunk of its own has its space reserved at once, or not at all.
-        let core = if needed > CHUNK { Core::anonymous(needed) } else { Core::growing(CHUNK) };
-        let core = Arc::new(core?);
+        let core = Arc::new(Core::growing(CHUNK)?);
         let chunk = Box::into_raw(Box::new(Chunk { core, older: newest }));
         let (done, lost) = (Ordering::AcqRel, Ordering::Relaxed);
         if NEWEST.compare_exchange(newest, chunk, done, lost).is_err() {

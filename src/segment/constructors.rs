@@ -35,7 +35,7 @@ macro_rules! constructors {
         pub fn open_or_create(
             name: &str,
             $($argument: $type),*
-        ) -> crate::Result<(Self, crate::Origin)> {
+        ) -> crate::Result<(Self, crate::segment::Origin)> {
             crate::segment::open_or_create(
                 || Self::open(name),
                 || Self::create(name, $($argument),*),
@@ -48,7 +48,7 @@ macro_rules! constructors {
         /// [`LabelTaken`](crate::Error::LabelTaken), [`InvalidLabel`](crate::Error::InvalidLabel),
         /// [`SegmentFull`](crate::Error::SegmentFull); otherwise as `create`, without its names.
         pub fn new_in(
-            segment: &crate::Segment,
+            segment: &crate::segment::Segment,
             label: &str,
             $($argument: $type),*
         ) -> crate::Result<Self> {
@@ -59,7 +59,7 @@ macro_rules! constructors {
         ///
         /// # Errors
         /// [`LabelNotFound`](crate::Error::LabelNotFound); otherwise as `open`, without `NotFound`.
-        pub fn open_in(segment: &crate::Segment, label: &str) -> crate::Result<Self> {
+        pub fn open_in(segment: &crate::segment::Segment, label: &str) -> crate::Result<Self> {
             Self::find(crate::segment::Location::In(segment, label))
         }
 
@@ -68,10 +68,10 @@ macro_rules! constructors {
         /// # Errors
         /// As `open_in` and `new_in`, without `LabelNotFound` and `LabelTaken`.
         pub fn open_or_create_in(
-            segment: &crate::Segment,
+            segment: &crate::segment::Segment,
             label: &str,
             $($argument: $type),*
-        ) -> crate::Result<(Self, crate::Origin)> {
+        ) -> crate::Result<(Self, crate::segment::Origin)> {
             crate::segment::open_or_create(
                 || Self::open_in(segment, label),
                 || Self::new_in(segment, label, $($argument),*),
@@ -85,7 +85,7 @@ macro_rules! constructors {
         /// [`NotFound`](crate::Error::NotFound), [`NotOurs`](crate::Error::NotOurs),
         /// [`InvalidName`](crate::Error::InvalidName).
         pub fn unlink(name: &str) -> crate::Result<()> {
-            crate::Segment::unlink(name)
+            crate::segment::Segment::unlink(name)
         }
     };
 }

@@ -43,6 +43,9 @@ pub(crate) fn for_each_block(
     Ok(())
 }
 
+/// Bytes from which on an object is filled in without the heap's claim.
+const LARGE: u64 = 64 << 10;
+
 /// An object that is to be made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewObject<'a> {
@@ -65,13 +68,9 @@ impl Core {
     ) -> Result<Place> {
         let me = self.membership()?;
         let claim = self.claim_heap(me)?;
-        if let Some(label) = &new.info.label
-            && self.find_labelled(label)?.is_some()
-        {
-            return Err(Error::LabelTaken { segment: self.name().into(), label: label.clone() });
-        }
+        self.check_label(&new)?;
         if let Some(place) = self.reuse_let_go(&new, me)? {
-            return self.complete(place, new, me, init, None);
+            return self.complete(claim, place, new, me, init, None);
         }
         let header: &Header = self.mapping.at(0)?;
         let end = header.heap_end.load(Relaxed);
@@ -81,7 +80,7 @@ impl Core {
         let new_end = end.checked_add(place.length).filter(|&e| e <= self.geometry.length);
         let Some(new_end) = new_end else {
             if let Some(place) = self.reuse_any(&new)? {
-                return self.complete(place, new, me, init, None);
+                return self.complete(claim, place, new, me, init, None);
             }
             return Err(Error::SegmentFull {
                 segment: self.name().into(),
@@ -90,30 +89,60 @@ impl Core {
             });
         };
         self.reserve_up_to(header, new_end)?;
-        let place = self.complete(place, new, me, init, Some((header, new_end)));
-        drop(claim);
-        place
+        self.complete(claim, place, new, me, init, Some((header, new_end)))
     }
 
-    fn complete(
-        &self,
+    fn check_label(&self, new: &NewObject<'_>) -> Result<()> {
+        match &new.info.label {
+            Some(label) if self.find_labelled(label)?.is_some() => {
+                Err(Error::LabelTaken { segment: self.name().into(), label: label.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the object in its place. A large one is filled in without the claim, so that other
+    /// makers need not wait for that: meanwhile the block is one that was begun, and as this process
+    /// holds it, nobody takes it away while this process lives.
+    fn complete<'a>(
+        &'a self,
+        claim: Claim<'a>,
         place: Place,
         new: NewObject<'_>,
-        me: &Membership,
+        me: &'a Membership,
         init: impl FnOnce(NonNull<u8>) -> Result<()>,
         append: Option<(&Header, u64)>,
     ) -> Result<Place> {
         let block = block_at(&self.mapping, place.block)?;
         let object = self.mapping.range(place.payload, place.payload_size, new.align)?;
         block.begin(&place, new.info, new.kept);
-        init(object)?;
-        me.hold(place.block)?;
-        block.publish(&place);
-        if let Some((header, new_end)) = append {
-            // Release: the complete block, to the Acquire in `for_each_block`.
-            header.heap_end.store(new_end, Release);
+        let append = || {
+            if let Some((header, new_end)) = append {
+                // Release: the block, to the Acquire in `for_each_block`.
+                header.heap_end.store(new_end, Release);
+            }
+        };
+        if new.size < LARGE {
+            init(object)?;
+            me.hold(place.block)?;
+            block.publish(&place);
+            append();
+            drop(claim);
+            return Ok(place);
         }
-        Ok(place)
+        me.hold(place.block)?;
+        append();
+        drop(claim);
+        let publish = || {
+            init(object)?;
+            let claim = self.claim_heap(me)?;
+            // Somebody may have been faster.
+            self.check_label(&new)?;
+            block.publish(&place);
+            drop(claim);
+            Ok(place)
+        };
+        publish().inspect_err(|_| me.release(place.block))
     }
 
     /// Reserves space in steps, so that a large segment costs what is used of it.

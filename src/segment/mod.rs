@@ -81,13 +81,18 @@ pub struct Segment {
     core: Arc<Core>,
 }
 
+fn check_size(bytes: usize) -> Result<()> {
+    if bytes == 0 { Err(Error::Zero { what: "a segment" }) } else { Ok(()) }
+}
+
 impl Segment {
     /// Makes a segment without a name, with room for `bytes` of objects (each takes about 600 bytes
     /// more than its content). Children inherit it.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] where the memory cannot be reserved.
+    /// [`Error::NoSpace`] where the memory cannot be reserved; [`Error::Zero`].
     pub fn anonymous(bytes: usize) -> Result<Self> {
+        check_size(bytes)?;
         let core = Core::anonymous(bytes as u64)?;
         Ok(Segment { core: Arc::new(core) })
     }
@@ -98,8 +103,9 @@ impl Segment {
     /// memory later.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::NoSpace`].
+    /// [`Error::NameTaken`], [`Error::InvalidName`], [`Error::NoSpace`], [`Error::Zero`].
     pub fn create(name: &str, bytes: usize) -> Result<Self> {
+        check_size(bytes)?;
         let name = Name::new(name)?;
         let core = Core::unpublished(&name, bytes as u64)?;
         core.membership()?;

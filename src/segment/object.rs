@@ -45,6 +45,8 @@ pub enum Kind {
     Array,
     /// The newest of the values that one process publishes, [`crate::Latest`].
     Latest,
+    /// Many values in a row that one thread has at a time, [`crate::LockedArray`].
+    LockedArray,
 }
 
 impl Kind {
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Value => 17,
             Kind::Array => 18,
             Kind::Latest => 19,
+            Kind::LockedArray => 20,
         }
     }
 
@@ -87,6 +90,7 @@ impl Kind {
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
             19 => Some(Kind::Latest),
+            20 => Some(Kind::LockedArray),
             _ => None,
         }
     }
@@ -111,6 +115,7 @@ impl fmt::Display for Kind {
             Kind::Value => "value",
             Kind::Array => "array",
             Kind::Latest => "latest",
+            Kind::LockedArray => "locked array",
         })
     }
 }

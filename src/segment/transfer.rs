@@ -100,7 +100,10 @@ pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) {
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.
 pub(crate) fn child_stamp(core: &Arc<Core>) -> Option<Stamp> {
-    CHILD.with_borrow(|stamps| {
+    // A thread that drops its handles among its last thread-local values hands nothing over.
+    let stamp = CHILD.try_with(|stamps| {
+        let stamps = stamps.borrow();
         stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core)).map(|(_, stamp)| *stamp)
-    })
+    });
+    stamp.ok().flatten()
 }

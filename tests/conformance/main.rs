@@ -1,8 +1,11 @@
 //! The statements of the semantics, each by its number.
 
 #![cfg(feature = "serde")]
-#![allow(unsafe_code, reason = "copies guards as a fork does")]
+#![allow(unsafe_code, reason = "copies guards as a fork does, and elements in place")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod list;
 mod lock;
+mod segment;
+mod value;

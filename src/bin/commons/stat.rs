@@ -71,6 +71,9 @@ fn describe(report: &Report, object: &ObjectReport) -> Vec<Line> {
     if let Some(fill) = object.fill {
         lines.push(line("fill", format!("{fill} ({}%)", view::percent(object, fill))));
     }
+    if let Some(version) = object.version {
+        lines.push(line("version", version.to_string()));
+    }
     lines.extend(object.ends.iter().map(|end| line(end.role, view::holder(report, &end.holder))));
     lines
 }

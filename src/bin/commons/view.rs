@@ -32,6 +32,7 @@ pub(crate) fn holder(report: &Report, holder: &Holder) -> String {
         Holder::Nobody => "nobody yet".to_owned(),
         Holder::Closed => "closed".to_owned(),
         Holder::Abandoned => "left unfinished".to_owned(),
+        Holder::Free => "free".to_owned(),
         Holder::Process { pid: None, state, .. } => format!("a process ({state})"),
         Holder::Process { pid: Some(pid), state, .. } => {
             let known = report.participants.iter().find(|p| p.pid == *pid && p.state == *state);
@@ -79,6 +80,7 @@ fn object(object: &ObjectReport) -> String {
         ("element_size", info.element_size.to_string()),
         ("capacity", info.capacity.to_string()),
         ("fill", json::or_null(object.fill.map(|fill| fill.to_string()))),
+        ("version", json::or_null(object.version.map(|version| version.to_string()))),
         ("ends", json::array(object.ends.iter().map(end))),
     ])
 }
@@ -88,6 +90,7 @@ fn end(end: &EndReport) -> String {
         Holder::Nobody => "vacant".to_owned(),
         Holder::Closed => "closed".to_owned(),
         Holder::Abandoned => "abandoned".to_owned(),
+        Holder::Free => "free".to_owned(),
         Holder::Process { state, .. } => state.to_string(),
         _ => "unknown".to_owned(),
     };

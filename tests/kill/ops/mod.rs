@@ -5,6 +5,7 @@ mod broken;
 mod cell;
 mod claim;
 mod create;
+mod elements;
 mod item;
 mod mutex;
 mod named;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         signal::operations(),
         spawn::operations(),
         cell::operations(),
+        elements::operations(),
     ];
     all.into_iter().flatten().collect()
 }

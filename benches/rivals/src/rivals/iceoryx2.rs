@@ -21,7 +21,7 @@ use crate::work::{
 type Own = ipc::Service;
 
 /// A node whose files carry the name of this run.
-fn node() -> Result<Node<Own>> {
+pub(super) fn node() -> Result<Node<Own>> {
     set_log_level(LogLevel::Error);
     let mut config = Config::default();
     config.global.prefix = FileName::new(guard::name("iox2-").as_bytes())?;

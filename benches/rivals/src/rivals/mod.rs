@@ -4,6 +4,7 @@ pub(crate) mod crossbeam;
 mod descriptors;
 pub(crate) mod iceoryx2;
 pub(crate) mod ipc_channel;
+pub(crate) mod newest;
 pub(crate) mod pipe;
 pub(crate) mod raw_sync;
 pub(crate) mod raw_sync_lock;

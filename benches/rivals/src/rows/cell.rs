@@ -3,7 +3,7 @@
 use super::ours_cell;
 use crate::harness::{Contender, Row};
 use crate::limits::cells;
-use crate::rivals::std_lock;
+use crate::rivals::{newest, std_lock};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
@@ -50,7 +50,11 @@ fn read_4k() -> Row {
     let name = "memcpy beside the same writer, unvalidated";
     let limit = Contender { name, run: ours_cell::read_4k_unvalidated };
     let ours = vec![Contender { name: "", run: ours_cell::read_4k_validated }];
-    let rivals = vec![Contender { name: "std RwLock (threads)", run: std_lock::read_4k }];
+    let rivals = vec![
+        Contender { name: "iceoryx2 blackboard", run: newest::blackboard },
+        Contender { name: "mmap-sync", run: newest::mmap_sync },
+        Contender { name: "std RwLock (threads)", run: std_lock::read_4k },
+    ];
     let work = "4 KiB read while another process publishes without a pause";
     Row { bar: Some(1.30), rivals, ..row("latest/read_4k", work, limit, ours) }
 }

@@ -85,6 +85,11 @@ const BUFFERS: usize = 256 + 2 * 128 + 16;
 /// Bytes from one buffer to the next.
 const STRIDE: usize = 4096 + 128;
 
+/// Where a page is copied from or to. How far two copies are apart modulo 4096 makes a difference, so
+/// all contenders have that alike.
+#[repr(align(4096))]
+struct Private(Page);
+
 /// A named segment mapped by hand.
 struct Mapped {
     at: *const u8,
@@ -142,7 +147,7 @@ where
     let mut turn = 0;
     let write = move |n| {
         turn += 1;
-        let mut page = Line([0u64; 512]);
+        let mut page = Private([0; 512]);
         let mut i = publisher.version();
         while theirs.0.load(Relaxed) < turn {
             i += 1;
@@ -153,7 +158,7 @@ where
         Ok(n)
     };
     let body = move |n| {
-        let mut page = Line([0u64; 512]);
+        let mut page = Private([0; 512]);
         for _ in 0..n {
             read(black_box(&mut page.0))?;
         }
