@@ -9,7 +9,7 @@ use crate::sync::robust::{List, OWNER, WAITERS};
 use crate::sync::{barrier, futex};
 
 impl RawRwLock {
-    /// Acquires a share, waiting for it until `deadline` (of [`clock::now`]).
+    /// Acquires a share, waiting for it until `deadline` (of `clock::now`).
     ///
     /// # Safety
     /// `list` is the calling thread's, and the lock stays mapped until [`RawRwLock::stop_reading`]

@@ -10,7 +10,7 @@ use crate::sync::{barrier, clock, futex, hint};
 use crate::wait::NEVER;
 
 impl RawRwLock {
-    /// Acquires the lock for itself, waiting for it until `deadline` (of [`clock::now`]).
+    /// Acquires the lock for itself, waiting for it until `deadline` (of `clock::now`).
     ///
     /// # Safety
     /// `list` is the calling thread's, and the lock stays mapped until [`RawRwLock::stop_writing`]
