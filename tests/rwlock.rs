@@ -107,7 +107,7 @@ fn asleep<'scope, R: Send + 'scope>(
 }
 
 fn others_can_read(lock: &RwLock<u64>) -> bool {
-    match elsewhere(|| lock.try_read().map(|guard| drop(guard))) {
+    match elsewhere(|| lock.try_read().map(drop)) {
         Ok(()) => true,
         Err(LockError::WouldBlock) => false,
         Err(error) => panic!("{error}"),
@@ -115,7 +115,7 @@ fn others_can_read(lock: &RwLock<u64>) -> bool {
 }
 
 fn others_can_write(lock: &RwLock<u64>) -> bool {
-    match elsewhere(|| lock.try_write().map(|guard| drop(guard))) {
+    match elsewhere(|| lock.try_write().map(drop)) {
         Ok(()) => true,
         Err(LockError::WouldBlock) => false,
         Err(error) => panic!("{error}"),
@@ -743,7 +743,7 @@ fn a_crowd_goes_on_whoever_is_killed() {
             let mut state = seed | 1;
             let mut chance = |of: u64| {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                (state >> 33) % of == 0
+                (state >> 33).is_multiple_of(of)
             };
             let mut done = 0;
             while stop.load(SeqCst) == 0 {

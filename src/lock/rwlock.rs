@@ -114,7 +114,7 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
     }
 
     fn by(handle: Handle<RawRwLock>, value: NonNull<T>) -> Self {
-        let shares = Box::new([const { Held::NONE }; SLOTS + 1]);
+        let shares = Box::new([const { Held::none() }; SLOTS + 1]);
         RwLock { handle, shares, value }
     }
 

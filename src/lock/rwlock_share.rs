@@ -20,7 +20,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) const NONE: Self = Held { epoch: AtomicU32::new(0), guards: AtomicU32::new(0) };
+    pub(super) const fn none() -> Self {
+        Held { epoch: AtomicU32::new(0), guards: AtomicU32::new(0) }
+    }
 }
 
 impl<T> RwLock<T> {

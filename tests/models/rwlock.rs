@@ -368,7 +368,7 @@ impl RwLock {
                 next.slots[i] = me;
                 go(&mut next, At::LookPhase);
             }
-            At::LookPhase if number % 2 == 0 => go(&mut next, At::Reading),
+            At::LookPhase if number.is_multiple_of(2) => go(&mut next, At::Reading),
             At::LookPhase => go(&mut next, At::Note(number)),
             At::Note(p) => {
                 next.notes[i] = p;

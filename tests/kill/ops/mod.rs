@@ -6,6 +6,7 @@ mod cell;
 mod claim;
 mod create;
 mod item;
+mod lock;
 mod named;
 mod pop;
 mod push;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         attach::operations(),
         spawn::operations(),
         cell::operations(),
+        lock::operations(),
     ];
     all.into_iter().flatten().collect()
 }
