@@ -89,5 +89,15 @@ mutant buffer-marked-late $latest 's/(        mark\.store\(number, Release\);\n)
 mutant buffer-not-looked-at $latest 's/if number == current >> INDEX_BITS \{/if true {/'
 mutant current-buffer-written $latest 's/let next = self\.choose\(index\);/let next = index;/'
 mutant reader-not-woken $latest 's/self\.control\.news\.wake\(\)/()/'
+rwlock=src/raw/rwlock
+phase=src/raw/phase.rs
+mutant rwlock-reader-not-ordered $rwlock/reader.rs 's/(point\(Point::ShareLinked\);\n\s*)barrier::after_exchange\(\);/$1/'
+mutant rwlock-writer-not-ordered $rwlock/writer.rs 's/(point\(Point::WriterBegun\);\n\s*)barrier::after_exchange\(\);/$1/'
+mutant rwlock-share-released-relaxed $rwlock/reader.rs 's/compare_exchange\(list\.id\(\), 0, Release, Relaxed\)/compare_exchange(list.id(), 0, Relaxed, Relaxed)/'
+mutant rwlock-yields-in-silence $rwlock/reader.rs 's/if robust\.word\.fetch_or\(YIELDS, AcqRel\) & WAITERS != 0/if robust.word.fetch_or(YIELDS, AcqRel) == 0/'
+mutant rwlock-writer-not-woken $rwlock/reader.rs 's/if old & WAITERS != 0/if old == 0/'
+mutant phase-finished-relaxed $phase 's/(self\.word\.compare_exchange\(seen, to, )Release/${1}Relaxed/'
+mutant phase-nobody-told $phase 's/(point\(Point::PhaseMoved\);\n        )futex::wake\(&self\.word, u32::MAX\);(\n        point\(Point::PhaseTold\))/$1$2/'
+mutant phase-of-the-dead-stays $phase 's/door\.pass\(list, \|\| over\(self\)\);/door.pass(list, || ());/'
 
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }
