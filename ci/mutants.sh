@@ -3,13 +3,20 @@
 # `caught` or `SURVIVED`. Fails if one survives, or if its place is not in the source any more.
 #   ci/mutants.sh [FILTER]
 source "$(dirname "$0")/lib.sh"
-tree=target/mutants/tree
-failures=0
+jobs=2
+mutants=()
 
-# NAME FILE PERL-SUBSTITUTION
+# NAME FILE PERL-SUBSTITUTION: one more, which the models of the group it stands in are to notice.
 mutant() {
-    local name=$1 file=$2 change=$3 status=0
-    [[ $name == *"${filter:-}"* ]] || return 0
+    if [[ $1 == *"$filter"* ]]; then
+        mutants+=("$1" "$2" "$3" "$models")
+    fi
+}
+
+# JOB NAME FILE PERL-SUBSTITUTION MODELS
+try() {
+    local job=$1 name=$2 file=$3 change=$4 models=$5 status=0
+    local tree=target/mutants/tree-$job
     rm -rf "$tree"
     mkdir -p "$tree/benches"
     # The manifest names the tests, benches and examples, though they are not built here.
@@ -18,20 +25,28 @@ mutant() {
     perl -0pi -e "$change" "$tree/$file"
     if cmp -s "$file" "$tree/$file"; then
         echo "mutant $name: NOT IN THE SOURCE"
-        failures=$((failures + 1))
-        return 0
+        return 1
     fi
     (
         cd "$tree"
-        export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/loom-mutants"
+        export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/mutants/build-$job"
         cargo test --release --lib --no-run -q 2>build.log || { cat build.log; exit 99; }
         timeout 120 cargo test --release --lib "raw::$models::" -q -- --test-threads=1 >run.log 2>&1
     ) || status=$?
     case $status in
-    0) echo "mutant $name: SURVIVED"; failures=$((failures + 1)) ;;
-    99 | 124) echo "mutant $name: DID NOT RUN ($status)"; failures=$((failures + 1)) ;;
+    0) echo "mutant $name: SURVIVED"; return 1 ;;
+    99 | 124) echo "mutant $name: DID NOT RUN ($status)"; return 1 ;;
     *) echo "mutant $name: caught" ;;
     esac
+}
+
+# JOB: every so many-th of them.
+work() {
+    local failures=0 i
+    for ((i = 4 * $1; i < ${#mutants[@]}; i += 4 * jobs)); do
+        try "$1" "${mutants[@]:i:4}" || failures=$((failures + 1))
+    done
+    return "$failures"
 }
 
 filter=${1:-}
@@ -93,6 +108,17 @@ mutant buffer-marked-late $latest 's/(        mark\.store\(number, Release\);\n)
 mutant buffer-not-looked-at $latest 's/if number == current >> INDEX_BITS \{/if true {/'
 mutant current-buffer-written $latest 's/let next = self\.choose\(index\);/let next = index;/'
 mutant reader-not-woken $latest 's/self\.control\.news\.wake\(\)/()/'
+models=models_rwlock
+rwlock=src/raw/rwlock
+phase=src/raw/phase.rs
+mutant rwlock-reader-not-ordered $rwlock/reader.rs 's/(point\(Point::ShareLinked\);\n\s*)barrier::after_exchange\(\);/$1/'
+mutant rwlock-writer-not-ordered $rwlock/writer.rs 's/(point\(Point::WriterBegun\);\n\s*)barrier::after_exchange\(\);/$1/'
+mutant rwlock-share-released-relaxed $rwlock/reader.rs 's/compare_exchange\(list\.id\(\), 0, Release, Relaxed\)/compare_exchange(list.id(), 0, Relaxed, Relaxed)/'
+mutant rwlock-yields-in-silence $rwlock/reader.rs 's/if robust\.word\.fetch_or\(YIELDS, AcqRel\) & WAITERS != 0/if robust.word.fetch_or(YIELDS, AcqRel) == 0/'
+mutant rwlock-writer-not-woken $rwlock/reader.rs 's/if old & WAITERS != 0/if old == 0/'
+mutant phase-finished-relaxed $phase 's/(self\.word\.compare_exchange\(seen, to, )Release/${1}Relaxed/'
+mutant phase-nobody-told $phase 's/(point\(Point::PhaseMoved\);\n        )futex::wake\(&self\.word, u32::MAX\);(\n        point\(Point::PhaseTold\))/$1$2/'
+mutant phase-of-the-dead-stays $phase 's/door\.pass\(list, \|\| over\(self\)\);/door.pass(list, || ());/'
 
 models=models_signals
 semaphore=src/raw/semaphore.rs
@@ -116,4 +142,14 @@ mutant notifier-without-bell $condvar 's/let armed = bell::arm\(&self\.bell\);//
 mutant notify-changes-nothing $condvar 's/self\.word\.fetch_add\(ONE, Relaxed\)/self.word.fetch_add(0, Relaxed)/'
 mutant flag-dropped-without-wake $condvar 's/(SignalDoubted\);\n\s*)futex::wake\(&self\.word, u32::MAX\);/$1/'
 
+pids=()
+for ((job = 0; job < jobs; job++)); do
+    work "$job" &
+    pids+=($!)
+done
+failures=0
+for pid in "${pids[@]}"; do
+    wait "$pid" || failures=$((failures + $?))
+done
 [[ $failures == 0 ]] || { echo "$failures mutants are not caught"; exit 1; }
+echo "$((${#mutants[@]} / 4)) mutants, all caught"

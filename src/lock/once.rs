@@ -37,17 +37,19 @@ unsafe impl Shared for RawOnce {}
 ///
 /// # Examples
 /// ```
-/// use commons::{Once, Process, Value};
+/// use commons::{AtomicU64, Once, Process};
+/// use std::sync::atomic::Ordering::Relaxed;
 ///
-/// let (once, count) = (Once::new()?, Value::new(0u64)?);
+/// let (once, count) = (Once::new()?, AtomicU64::new(0)?);
 /// let (in_child, its_count) = (once.clone(), count.clone());
 /// let child = Process::spawn(move || {
-///     in_child.call_once(|| its_count.store(its_count.load() + 1)).expect("it may be first");
+///     let add = || drop(its_count.fetch_add(1, Relaxed));
+///     in_child.call_once(add).expect("it may be first");
 /// })?;
-/// once.call_once(|| count.store(count.load() + 1))?;
+/// once.call_once(|| drop(count.fetch_add(1, Relaxed)))?;
 /// child.join()?;
 /// assert!(once.is_completed());
-/// assert_eq!(count.load(), 1);
+/// assert_eq!(count.load(Relaxed), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Once {

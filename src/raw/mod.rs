@@ -14,6 +14,8 @@ mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 #[cfg(all(test, loom))]
+mod models_rwlock;
+#[cfg(all(test, loom))]
 mod models_signals;
 pub(crate) mod mutex;
 pub(crate) mod once;

@@ -7,6 +7,7 @@ mod claim;
 mod create;
 mod elements;
 mod item;
+mod lock;
 mod mutex;
 mod named;
 mod pop;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         spawn::operations(),
         cell::operations(),
         elements::operations(),
+        lock::operations(),
     ];
     all.into_iter().flatten().collect()
 }

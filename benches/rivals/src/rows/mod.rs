@@ -6,11 +6,13 @@ mod ours_cell;
 mod ours_mutex;
 mod ours_ring;
 mod ring;
+mod rwlock;
 mod signals;
 
 use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    [ring::rows(), mutex::rows(), signals::rows(), cell::rows()].into_iter().flatten().collect()
+    let groups = [ring::rows(), mutex::rows(), rwlock::rows(), signals::rows(), cell::rows()];
+    groups.into_iter().flatten().collect()
 }
