@@ -14,6 +14,7 @@
 //! | keep many objects in one named piece of memory | [`Segment`] |
 //! | share a value that one has at a time | [`Mutex`], [`RecursiveMutex`] |
 //! | wait for a sign, wait for a turn | [`Event`], [`Semaphore`], [`PermitPool`], [`Condvar`] |
+//! | wait until all have come | [`Barrier`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -73,8 +74,9 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use lock::{
-    Condvar, Event, LockError, Mutex, MutexGuard, Permit, PermitPool, RecoveryGuard,
-    RecursiveMutex, RecursiveMutexGuard, Reset, Semaphore, WaitTimeoutResult,
+    Barrier, BarrierError, BarrierWaitResult, Condvar, Event, LockError, Mutex, MutexGuard, Permit,
+    PermitPool, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, Reset, Semaphore,
+    WaitTimeoutResult,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

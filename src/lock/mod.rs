@@ -1,6 +1,8 @@
 //! Locks and signals that outlive their holders.
 
+mod barrier;
 mod condvar;
+mod crew;
 mod error;
 mod event;
 mod guard;
@@ -11,6 +13,7 @@ mod permit;
 mod recursive;
 mod semaphore;
 
+pub use barrier::{Barrier, BarrierError, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use error::LockError;
 pub use event::{Event, Reset};

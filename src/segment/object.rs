@@ -31,6 +31,8 @@ pub enum Kind {
     PermitPool,
     /// Where holders of a mutex wait for a change, [`crate::Condvar`].
     Condvar,
+    /// Where a number of parties wait for each other, [`crate::Barrier`].
+    Barrier,
     /// One atomic, [`crate::Atomic`].
     Atomic,
     /// One value, [`crate::Value`].
@@ -53,6 +55,7 @@ impl Kind {
             Kind::Semaphore => 7,
             Kind::PermitPool => 8,
             Kind::Condvar => 9,
+            Kind::Barrier => 11,
             Kind::Atomic => 16,
             Kind::Value => 17,
             Kind::Array => 18,
@@ -71,6 +74,7 @@ impl Kind {
             7 => Some(Kind::Semaphore),
             8 => Some(Kind::PermitPool),
             9 => Some(Kind::Condvar),
+            11 => Some(Kind::Barrier),
             16 => Some(Kind::Atomic),
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
@@ -92,6 +96,7 @@ impl fmt::Display for Kind {
             Kind::Semaphore => "semaphore",
             Kind::PermitPool => "permit pool",
             Kind::Condvar => "condvar",
+            Kind::Barrier => "barrier",
             Kind::Atomic => "atomic",
             Kind::Value => "value",
             Kind::Array => "array",
