@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "refers to shared memory that the handle keeps mapped")]
 
+use super::BarrierError;
 use super::crew::{Crew, Waiter};
 use super::joint::Joint;
 use crate::layout::Plan;
@@ -13,7 +14,6 @@ use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy, block_shared};
 use crate::{Error, Result};
 use std::fmt;
-use std::io;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -98,60 +98,6 @@ impl BarrierWaitResult {
     /// Whether it was the last to arrive: one in each round.
     pub fn is_leader(&self) -> bool {
         self.leader
-    }
-}
-
-/// Why a wait at a [`Barrier`] failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BarrierError {
-    /// Another party gave up: it timed out, its action failed, or it called `abort` or `reset`.
-    #[error("the barrier is broken, or was reset while the caller waited; `reset` makes it whole")]
-    Broken,
-    /// The caller's own time was over. The barrier is broken by that.
-    #[error("timed out before all parties had arrived; the barrier is broken until it is `reset`")]
-    TimedOut,
-    /// A process died that others wait for.
-    #[error(
-        "{} died, and others wait for it; the barrier is broken until it is `reset`",
-        .pid.map_or("a process".to_owned(), |pid| format!("process {pid}"))
-    )]
-    MemberDied {
-        /// Its id, in its own pid namespace, where it is known.
-        pid: Option<u32>,
-    },
-    /// The handle came into this process by a fork, and what it led to is gone by now.
-    #[error(
-        "this handle belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
-    )]
-    Forked,
-    /// The operating system refused to say who is alive, or to let this process take part.
-    #[error("the barrier could not be used: {0}")]
-    Os(String),
-    /// The shared memory contradicts itself.
-    #[error("the barrier is corrupted: {0}")]
-    Corrupted(&'static str),
-}
-
-impl From<Error> for BarrierError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Corrupted { problem, .. } => BarrierError::Corrupted(problem),
-            Error::Forked => BarrierError::Forked,
-            other => BarrierError::Os(other.to_string()),
-        }
-    }
-}
-
-impl From<BarrierError> for io::Error {
-    fn from(error: BarrierError) -> Self {
-        let kind = match error {
-            BarrierError::TimedOut => io::ErrorKind::TimedOut,
-            BarrierError::Forked => io::ErrorKind::PermissionDenied,
-            BarrierError::Corrupted(_) => io::ErrorKind::InvalidData,
-            _ => io::ErrorKind::Other,
-        };
-        io::Error::new(kind, error)
     }
 }
 
@@ -460,7 +406,7 @@ impl Barrier {
     /// it stays broken.
     pub fn reset(&self) -> Result<(), BarrierError> {
         let crew = self.crew()?;
-        Ok(crew.raw.reset(|| crew.bury_the_dead())?)
+        Ok(crew.raw.reset(|| crew.find_the_dead(), |dead| crew.bury(&dead))?)
     }
 
     /// Whether it is broken. Stale by the time the caller looks at it.

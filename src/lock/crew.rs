@@ -79,9 +79,10 @@ impl<'a> Crew<'a> {
         Ok(None)
     }
 
-    /// Forgets all who are dead: frees their slots, and mourns them. The barrier is broken.
-    pub(super) fn bury_the_dead(&self) -> Result<()> {
+    /// All who are dead and not mourned yet.
+    pub(super) fn find_the_dead(&self) -> Result<Dead> {
         let table = self.table()?;
+        let mut dead = Dead::default();
         for (slot, packed) in self.raw.taken() {
             // A stamp of nobody, which no party wrote, goes too.
             let gone = match Stamp::unpack(packed) {
@@ -89,17 +90,35 @@ impl<'a> Crew<'a> {
                 None => true,
             };
             if gone {
-                self.raw.bury(slot, packed);
+                dead.slots.push((slot, packed));
             }
         }
         self.members(table, |stamp| {
             if table.runs_no_more(stamp)? {
-                // Release: with the reset that follows.
-                self.mourned[usize::from(stamp.index)].store(stamp.generation, Release);
+                dead.members.push(stamp);
             }
             Ok(true)
-        })
+        })?;
+        Ok(dead)
     }
+
+    /// Frees their slots, and mourns them.
+    pub(super) fn bury(&self, dead: &Dead) {
+        for &(slot, packed) in &dead.slots {
+            self.raw.bury(slot, packed);
+        }
+        for stamp in &dead.members {
+            // Release: with the exchange that makes it whole.
+            self.mourned[usize::from(stamp.index)].store(stamp.generation, Release);
+        }
+    }
+}
+
+/// Who was found dead.
+#[derive(Default)]
+pub(super) struct Dead {
+    slots: Vec<(usize, u64)>,
+    members: Vec<Stamp>,
 }
 
 /// Words to sleep on, and for how long.

@@ -13,9 +13,9 @@ mod permit;
 mod recursive;
 mod semaphore;
 
-pub use barrier::{Barrier, BarrierError, BarrierWaitResult};
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
-pub use error::LockError;
+pub use error::{BarrierError, LockError};
 pub use event::{Event, Reset};
 pub use guard::{MutexGuard, RecoveryGuard};
 pub use mutex::Mutex;

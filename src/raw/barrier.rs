@@ -228,14 +228,29 @@ impl<'a> RawBarrier<'a> {
         broke
     }
 
-    /// Makes it whole, and breaks the round of whoever waits. `sweep` is called while it is broken,
-    /// and frees the slots of the dead.
-    pub(crate) fn reset<E>(self, sweep: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    /// Makes it whole, and breaks the round of whoever waits. `find` is called while it is broken and
+    /// says who is dead, `bury` frees their slots.
+    ///
+    /// Only of who was dead while it was broken it is sure that they have not arrived in a later
+    /// round, which would then be complete with the dead: so if another reset came between, what was
+    /// found is left to the next.
+    pub(crate) fn reset<T, E>(
+        self,
+        find: impl FnOnce() -> Result<T, E>,
+        bury: impl FnOnce(T),
+    ) -> Result<(), E> {
         self.abort();
-        point(Point::SignalDoubted);
-        sweep()?;
-        // Not whole, or another reset was faster.
-        self.end(|state| (state & CAUSE != 0).then_some((state & !CAUSE).wrapping_add(RESET)));
+        let broken = self.control.state.load(Acquire);
+        if cause(broken).is_none() {
+            return Ok(());
+        }
+        let dead = find()?;
+        // Acquire: what `find` has read, by Acquire loads, comes before.
+        if self.control.state.load(Acquire) == broken {
+            bury(dead);
+            let whole = (broken & !CAUSE).wrapping_add(RESET);
+            self.end(|state| (state == broken).then_some(whole));
+        }
         Ok(())
     }
 
@@ -252,7 +267,7 @@ impl<'a> RawBarrier<'a> {
         changed
     }
 
-    /// Frees the slot of a process that will not run again, while the barrier is broken.
+    /// Frees the slot of a process that will not run again: from a reset only.
     pub(crate) fn bury(self, slot: usize, stamp: u64) {
         let _ = self.slots[slot].compare_exchange(stamp, 0, Release, Relaxed);
     }
