@@ -1,6 +1,7 @@
 //! What is killed: the operations of the crate, and some that are broken on purpose.
 
 mod attach;
+mod barrier;
 mod broken;
 mod cell;
 mod claim;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         signal::operations(),
         spawn::operations(),
         cell::operations(),
+        barrier::operations(),
     ];
     all.into_iter().flatten().collect()
 }
