@@ -83,7 +83,7 @@ mutant role-left-relaxed src/raw/role.rs 's/(compare_exchange\(held, left, )AcqR
 mutant role-read-relaxed src/raw/role.rs 's/(let word = self\.word\.load\()Acquire/${1}core::sync::atomic::Ordering::Relaxed/'
 models=models_mutex
 mutex=src/raw/mutex.rs
-mutant mutex-released-relaxed $mutex 's/(compare_exchange\(list\.id\(\), 0, )Release/${1}Relaxed/'
+mutant mutex-released-relaxed $mutex 's/(compare_exchange\(list\.id\(\), 0, )Release/${1}Relaxed/g'
 mutant mutex-acquired-relaxed $mutex 's/(compare_exchange\(0, list\.id\(\), )Acquire/${1}Relaxed/'
 mutant mutex-taken-relaxed $mutex 's/(compare_exchange\(seen, mine, )Acquire/${1}Relaxed/'
 mutant mutex-freed-relaxed $mutex 's/(word\.swap\(WAITERS, )Release/${1}Relaxed/'

@@ -74,6 +74,7 @@ impl Plan {
 
 const _: () = {
     use crate::member::Participant;
+    use crate::raw::barrier;
     use crate::raw::condvar::RawCondvar;
     use crate::raw::event::RawEvent;
     use crate::raw::latest;
@@ -89,6 +90,7 @@ const _: () = {
     assert!(size_of::<RawEvent>() == 8 && size_of::<RawSemaphore>() == 8);
     assert!(size_of::<RawCondvar>() == 8 && align_of::<RawCondvar>() == 4);
     assert!(size_of::<RawRwLock>() == 65 * 64 && align_of::<RawRwLock>() == 64);
+    assert!(size_of::<barrier::Control>() == 32 && align_of::<barrier::Control>() == 8);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);

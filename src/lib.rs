@@ -16,6 +16,7 @@
 //! | wait for a sign, wait for a turn | [`Event`], [`Semaphore`], [`PermitPool`], [`Condvar`] |
 //! | share a value that many read at a time | [`RwLock`] |
 //! | do something once, or make a value once | [`Once`], [`OnceCell`] |
+//! | wait until all have come | [`Barrier`] |
 //! | run a closure in a child process | [`Process`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -75,9 +76,10 @@ pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]
 pub use lock::{
-    ArrayGuard, ArrayRecoveryGuard, Condvar, Event, LockError, LockedArray, Mutex, MutexGuard,
-    Once, OnceCell, Permit, PermitPool, RecoveryGuard, RecursiveMutex, RecursiveMutexGuard, Reset,
-    RwLock, RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard, Semaphore, WaitTimeoutResult,
+    ArrayGuard, ArrayRecoveryGuard, Barrier, BarrierError, BarrierWaitResult, Condvar, Event,
+    LockError, LockedArray, Mutex, MutexGuard, Once, OnceCell, Permit, PermitPool, RecoveryGuard,
+    RecursiveMutex, RecursiveMutexGuard, Reset, RwLock, RwLockReadGuard, RwLockRecoveryGuard,
+    RwLockWriteGuard, Semaphore, WaitTimeoutResult,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

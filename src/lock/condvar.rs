@@ -7,9 +7,7 @@ use super::{LockError, MutexGuard};
 use crate::Result;
 use crate::layout::Plan;
 use crate::raw::condvar::RawCondvar;
-use crate::segment::{
-    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -105,71 +103,7 @@ impl Condvar {
         Self::make(Location::Unnamed)
     }
 
-    /// Makes a condition variable and gives it a name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`](crate::Error::NameTaken),
-    /// [`Error::InvalidName`](crate::Error::InvalidName),
-    /// [`Error::NoSpace`](crate::Error::NoSpace).
-    pub fn create(name: &str) -> Result<Self> {
-        Self::make(Location::Named(name))
-    }
-
-    /// Opens the condition variable of that name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound);
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) where it is another object;
-    /// [`Error::NotOurs`](crate::Error::NotOurs), [`Error::Version`](crate::Error::Version),
-    /// [`Error::Corrupted`](crate::Error::Corrupted).
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the condition variable of that name, or makes it.
-    ///
-    /// # Errors
-    /// As [`Condvar::open`] and [`Condvar::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name))
-    }
-
-    /// Makes a condition variable in a segment, under a label.
-    ///
-    /// # Errors
-    /// [`Error::LabelTaken`](crate::Error::LabelTaken),
-    /// [`Error::InvalidLabel`](crate::Error::InvalidLabel),
-    /// [`Error::SegmentFull`](crate::Error::SegmentFull).
-    pub fn new_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::make(Location::In(segment, label))
-    }
-
-    /// Opens the condition variable with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`](crate::Error::LabelNotFound),
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch),
-    /// [`Error::Corrupted`](crate::Error::Corrupted).
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the condition variable with that label in a segment, or makes it.
-    ///
-    /// # Errors
-    /// As [`Condvar::open_in`] and [`Condvar::new_in`], without `LabelNotFound` and `LabelTaken`.
-    pub fn open_or_create_in(segment: &Segment, label: &str) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label))
-    }
-
-    /// Takes a name away. Who has the condition variable open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound),
-    /// [`Error::InvalidName`](crate::Error::InvalidName).
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
+    constructors!("a condition variable",);
 
     /// Lets go of the mutex, waits to be notified, and acquires it again. Between the first two no
     /// notification is missed.

@@ -1,4 +1,4 @@
-//! Why a lock was not acquired.
+//! Why a lock was not acquired, or a barrier not passed.
 
 use crate::Error;
 use crate::raw::mutex::{Condition, Refusal};
@@ -105,6 +105,60 @@ impl From<LockError> for io::Error {
                 io::ErrorKind::InvalidData
             }
             LockError::TooManyLocks => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Why a wait at a [`Barrier`](crate::Barrier) failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// Another party gave up: it timed out, its action failed, or it called `abort` or `reset`.
+    #[error("the barrier is broken, or was reset while the caller waited; `reset` makes it whole")]
+    Broken,
+    /// The caller's own time was over. The barrier is broken by that.
+    #[error("timed out before all parties had arrived; the barrier is broken until it is `reset`")]
+    TimedOut,
+    /// A process died that others wait for.
+    #[error(
+        "{} died, and others wait for it; the barrier is broken until it is `reset`",
+        .pid.map_or("a process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    MemberDied {
+        /// Its id, in its own pid namespace, where it is known.
+        pid: Option<u32>,
+    },
+    /// The handle came into this process by a fork, and what it led to is gone by now.
+    #[error(
+        "this handle belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
+    )]
+    Forked,
+    /// The operating system refused to say who is alive, or to let this process take part.
+    #[error("the barrier could not be used: {0}")]
+    Os(String),
+    /// The shared memory contradicts itself.
+    #[error("the barrier is corrupted: {0}")]
+    Corrupted(&'static str),
+}
+
+impl From<Error> for BarrierError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Corrupted { problem, .. } => BarrierError::Corrupted(problem),
+            Error::Forked => BarrierError::Forked,
+            other => BarrierError::Os(other.to_string()),
+        }
+    }
+}
+
+impl From<BarrierError> for io::Error {
+    fn from(error: BarrierError) -> Self {
+        let kind = match error {
+            BarrierError::TimedOut => io::ErrorKind::TimedOut,
+            BarrierError::Forked => io::ErrorKind::PermissionDenied,
+            BarrierError::Corrupted(_) => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

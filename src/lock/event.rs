@@ -7,9 +7,7 @@ use crate::Result;
 use crate::layout::Plan;
 use crate::raw::event::RawEvent;
 use crate::raw::semaphore::RawSemaphore;
-use crate::segment::{
-    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
@@ -147,75 +145,7 @@ impl Event {
         Self::make(Location::Unnamed, reset)
     }
 
-    /// Makes an event, not set, and gives it a name.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`](crate::Error::NameTaken),
-    /// [`Error::InvalidName`](crate::Error::InvalidName),
-    /// [`Error::NoSpace`](crate::Error::NoSpace).
-    pub fn create(name: &str, reset: Reset) -> Result<Self> {
-        Self::make(Location::Named(name), reset)
-    }
-
-    /// Opens the event of that name. [`Event::reset_mode`] says of which sort it is.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound);
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) where it is another object;
-    /// [`Error::NotOurs`](crate::Error::NotOurs), [`Error::Version`](crate::Error::Version),
-    /// [`Error::Corrupted`](crate::Error::Corrupted).
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the event of that name, or makes it. One that was there stays of the sort it is.
-    ///
-    /// # Errors
-    /// As [`Event::open`] and [`Event::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str, reset: Reset) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, reset))
-    }
-
-    /// Makes an event, not set, in a segment, under a label.
-    ///
-    /// # Errors
-    /// [`Error::LabelTaken`](crate::Error::LabelTaken),
-    /// [`Error::InvalidLabel`](crate::Error::InvalidLabel),
-    /// [`Error::SegmentFull`](crate::Error::SegmentFull).
-    pub fn new_in(segment: &Segment, label: &str, reset: Reset) -> Result<Self> {
-        Self::make(Location::In(segment, label), reset)
-    }
-
-    /// Opens the event with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`](crate::Error::LabelNotFound),
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch),
-    /// [`Error::Corrupted`](crate::Error::Corrupted).
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the event with that label in a segment, or makes it.
-    ///
-    /// # Errors
-    /// As [`Event::open_in`] and [`Event::new_in`], without `LabelNotFound` and `LabelTaken`.
-    pub fn open_or_create_in(
-        segment: &Segment,
-        label: &str,
-        reset: Reset,
-    ) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label, reset))
-    }
-
-    /// Takes a name away. Who has the event open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound),
-    /// [`Error::InvalidName`](crate::Error::InvalidName).
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
+    constructors!("an event", reset: Reset);
 
     /// Sets it, and wakes whom that lets through.
     ///

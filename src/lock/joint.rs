@@ -36,6 +36,11 @@ impl<P: Shared> Joint<P> {
         Joint { held, settled: AtomicU32::new(0), strategy: self.strategy }
     }
 
+    /// The hold on the object.
+    pub(super) fn held(&self) -> &Held<P> {
+        &self.held
+    }
+
     /// What messages call the object.
     pub(super) fn name(&self) -> &str {
         self.held.attachment().name()

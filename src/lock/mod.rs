@@ -1,7 +1,9 @@
 //! Locks and signals that outlive their holders.
 
 mod array;
+mod barrier;
 mod condvar;
+mod crew;
 mod error;
 mod event;
 mod guard;
@@ -20,8 +22,9 @@ mod semaphore;
 mod view;
 
 pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
-pub use error::LockError;
+pub use error::{BarrierError, LockError};
 pub use event::{Event, Reset};
 pub use guard::{MutexGuard, RecoveryGuard};
 pub use mutex::Mutex;

@@ -6,9 +6,7 @@ use super::LockError;
 use super::handle::Handle;
 use crate::layout::Plan;
 use crate::raw::permits::{MOST, RawPermits};
-use crate::segment::{
-    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::local::{self, Ordering::Relaxed};
 use crate::sync::robust::{List, RobustWord, Slot};
@@ -148,69 +146,7 @@ impl PermitPool {
         Self::make(Location::Unnamed, permits)
     }
 
-    /// Makes a pool and gives it a name.
-    ///
-    /// # Errors
-    /// As [`PermitPool::new`]; [`Error::NameTaken`], [`Error::InvalidName`].
-    pub fn create(name: &str, permits: u32) -> Result<Self> {
-        Self::make(Location::Named(name), permits)
-    }
-
-    /// Opens the pool of that name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object;
-    /// [`Error::OtherPidNamespace`]; [`Error::NotOurs`], [`Error::Version`], [`Error::Corrupted`].
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the pool of that name, or makes it. One that was there has as many permits as it has.
-    ///
-    /// # Errors
-    /// As [`PermitPool::open`] and [`PermitPool::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str, permits: u32) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, permits))
-    }
-
-    /// Makes a pool in a segment, under a label.
-    ///
-    /// # Errors
-    /// As [`PermitPool::new`]; [`Error::LabelTaken`], [`Error::InvalidLabel`],
-    /// [`Error::SegmentFull`], [`Error::OtherPidNamespace`].
-    pub fn new_in(segment: &Segment, label: &str, permits: u32) -> Result<Self> {
-        Self::make(Location::In(segment, label), permits)
-    }
-
-    /// Opens the pool with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::OtherPidNamespace`],
-    /// [`Error::Corrupted`].
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the pool with that label in a segment, or makes it.
-    ///
-    /// # Errors
-    /// As [`PermitPool::open_in`] and [`PermitPool::new_in`], without `LabelNotFound` and
-    /// `LabelTaken`.
-    pub fn open_or_create_in(
-        segment: &Segment,
-        label: &str,
-        permits: u32,
-    ) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open_in(segment, label), || Self::new_in(segment, label, permits))
-    }
-
-    /// Takes a name away. Who has the pool open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
+    constructors!("a pool", permits: u32);
 
     /// Takes a permit.
     ///

@@ -5,9 +5,7 @@
 use super::joint::Joint;
 use crate::layout::Plan;
 use crate::raw::semaphore::{MOST, RawSemaphore};
-use crate::segment::{
-    Attachment, Kind, Location, ObjectInfo, Origin, Segment, Shared, open_or_create,
-};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
@@ -44,6 +42,11 @@ unsafe impl Shared for SemaphoreState {}
 ///
 /// Permits that the dead had taken are *not* given back, since nobody knows whose they were. A
 /// [`PermitPool`](super::PermitPool) knows.
+///
+/// # Limit
+/// A named semaphore, and one in a segment, is made with the most permits it can have:
+/// [`Semaphore::MAX_PERMITS`] is no limit of its own. One that is opened keeps its permits and its
+/// limit.
 ///
 /// # Signal handlers
 /// [`Semaphore::release`], [`Semaphore::try_acquire`] and [`Semaphore::value`] are
@@ -135,72 +138,7 @@ impl Semaphore {
         Self::make(Location::Unnamed, permits, max)
     }
 
-    /// Makes a semaphore and gives it a name. (With a limit of [`Semaphore::MAX_PERMITS`] it has
-    /// none.)
-    ///
-    /// # Errors
-    /// As [`Semaphore::bounded`]; [`Error::NameTaken`], [`Error::InvalidName`].
-    pub fn create(name: &str, permits: u32, max: u32) -> Result<Self> {
-        Self::make(Location::Named(name), permits, max)
-    }
-
-    /// Opens the semaphore of that name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::TypeMismatch`] where it is another object; [`Error::NotOurs`],
-    /// [`Error::Version`], [`Error::Corrupted`].
-    pub fn open(name: &str) -> Result<Self> {
-        Self::find(Location::Named(name))
-    }
-
-    /// Opens the semaphore of that name, or makes it. One that was there keeps its permits and its
-    /// limit.
-    ///
-    /// # Errors
-    /// As [`Semaphore::open`] and [`Semaphore::create`], without `NotFound` and `NameTaken`.
-    pub fn open_or_create(name: &str, permits: u32, max: u32) -> Result<(Self, Origin)> {
-        open_or_create(|| Self::open(name), || Self::create(name, permits, max))
-    }
-
-    /// Makes a semaphore in a segment, under a label.
-    ///
-    /// # Errors
-    /// As [`Semaphore::bounded`]; [`Error::LabelTaken`], [`Error::InvalidLabel`],
-    /// [`Error::SegmentFull`].
-    pub fn new_in(segment: &Segment, label: &str, permits: u32, max: u32) -> Result<Self> {
-        Self::make(Location::In(segment, label), permits, max)
-    }
-
-    /// Opens the semaphore with that label in a segment.
-    ///
-    /// # Errors
-    /// [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::Corrupted`].
-    pub fn open_in(segment: &Segment, label: &str) -> Result<Self> {
-        Self::find(Location::In(segment, label))
-    }
-
-    /// Opens the semaphore with that label in a segment, or makes it.
-    ///
-    /// # Errors
-    /// As [`Semaphore::open_in`] and [`Semaphore::new_in`], without `LabelNotFound` and
-    /// `LabelTaken`.
-    pub fn open_or_create_in(
-        segment: &Segment,
-        label: &str,
-        permits: u32,
-        max: u32,
-    ) -> Result<(Self, Origin)> {
-        let make = || Self::new_in(segment, label, permits, max);
-        open_or_create(|| Self::open_in(segment, label), make)
-    }
-
-    /// Takes a name away. Who has the semaphore open keeps it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::InvalidName`].
-    pub fn unlink(name: &str) -> Result<()> {
-        Segment::unlink(name)
-    }
+    constructors!("a semaphore", permits: u32, max: u32);
 
     /// Takes a permit.
     ///

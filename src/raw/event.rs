@@ -129,6 +129,30 @@ impl RawEvent {
         block_shared(&mut Pass { event: self, sets }, &self.bell, strategy, deadline).is_some()
     }
 
+    /// [`RawEvent::sets`], for who then looks at what a set announces.
+    pub(crate) fn sets_before_a_look(&self) -> u32 {
+        // Acquire: pairs with the Release of the set: who sees it sees what it announces.
+        self.word.load(Acquire) / ONE
+    }
+
+    /// Says that somebody is about to sleep until the next set, and gives the word to sleep on with
+    /// its value; `None`: it is set, or was since it had been `sets` times.
+    pub(crate) fn announce(&self, sets: u32) -> Option<(&AtomicU32, u32)> {
+        // Relaxed: the caller looks at what is announced when it is awake.
+        let seen = self.word.load(Relaxed);
+        let asleep = seen | WAITERS;
+        let same = seen & SET == 0 && seen / ONE == sets;
+        let ours = same
+            && (seen == asleep
+                || self.word.compare_exchange(seen, asleep, Relaxed, Relaxed).is_ok());
+        ours.then_some((&self.word, asleep))
+    }
+
+    /// The word that the kernel rings.
+    pub(crate) fn bell(&self) -> &AtomicU32 {
+        &self.bell
+    }
+
     /// Whether somebody may sleep.
     pub(crate) fn is_awaited(&self) -> bool {
         self.word.load(Relaxed) & WAITERS != 0

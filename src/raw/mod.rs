@@ -4,6 +4,7 @@
 
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
+pub(crate) mod barrier;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod latest;

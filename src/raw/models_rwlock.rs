@@ -66,10 +66,9 @@ impl Guarded {
             door.begin_repair(list);
         }
         // SAFETY: loom hands out the pointer for this access alone.
-        let first = self.value.with_mut(|at| unsafe {
-            (*at)[0] += 1;
-            (*at)[0]
-        });
+        let first = self.value.with(|at| unsafe { (*at)[0] }) + 1;
+        // SAFETY: as above.
+        self.value.with_mut(|at| unsafe { (*at)[0] = first });
         point(Point::Written);
         // SAFETY: as above.
         self.value.with_mut(|at| unsafe { (*at)[1] = first });

@@ -37,6 +37,8 @@ pub enum Kind {
     Once,
     /// A value that is put in once, [`crate::OnceCell`].
     OnceCell,
+    /// Where a number of parties wait for each other, [`crate::Barrier`].
+    Barrier,
     /// One atomic, [`crate::Atomic`].
     Atomic,
     /// One value, [`crate::Value`].
@@ -64,6 +66,7 @@ impl Kind {
             Kind::RwLock => 12,
             Kind::Once => 13,
             Kind::OnceCell => 14,
+            Kind::Barrier => 11,
             Kind::Atomic => 16,
             Kind::Value => 17,
             Kind::Array => 18,
@@ -86,6 +89,7 @@ impl Kind {
             12 => Some(Kind::RwLock),
             13 => Some(Kind::Once),
             14 => Some(Kind::OnceCell),
+            11 => Some(Kind::Barrier),
             16 => Some(Kind::Atomic),
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
@@ -111,6 +115,7 @@ impl fmt::Display for Kind {
             Kind::RwLock => "rwlock",
             Kind::Once => "once",
             Kind::OnceCell => "once cell",
+            Kind::Barrier => "barrier",
             Kind::Atomic => "atomic",
             Kind::Value => "value",
             Kind::Array => "array",

@@ -3,6 +3,7 @@
 #![cfg(feature = "serde")]
 #![allow(unsafe_code, reason = "copies guards as a fork does, and elements in place")]
 
+mod barrier;
 #[path = "../common/mod.rs"]
 mod common;
 mod list;

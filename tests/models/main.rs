@@ -2,6 +2,7 @@
 //! which may be killed before any of its steps, with sequentially consistent memory. (The memory
 //! orderings are loom's business, in `src/raw/models*.rs`.)
 
+mod barrier;
 mod explorer;
 mod mutex;
 mod rwlock;

@@ -1,6 +1,7 @@
 //! What is killed: the operations of the crate, and some that are broken on purpose.
 
 mod attach;
+mod barrier;
 mod broken;
 mod cell;
 mod claim;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         cell::operations(),
         elements::operations(),
         lock::operations(),
+        barrier::operations(),
     ];
     all.into_iter().flatten().collect()
 }
