@@ -76,6 +76,7 @@ const _: () = {
     use crate::member::Participant;
     use crate::raw::latest;
     use crate::raw::mutex::RawMutex;
+    use crate::raw::queue;
     use crate::raw::ring::{Control, Head, Lane};
     use crate::segment::{Block, Header};
     assert!(cfg!(target_endian = "little"));
@@ -84,6 +85,7 @@ const _: () = {
     assert!(size_of::<RawMutex>() == 40 && align_of::<RawMutex>() == 8);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
+    assert!(size_of::<queue::Control>() == 384 && align_of::<queue::Control>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);
 };
 

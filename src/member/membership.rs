@@ -88,7 +88,7 @@ impl Membership {
     }
 
     /// The turn of one thread of this process among the others.
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,6 +13,7 @@ mod models_latest;
 mod models_mutex;
 pub(crate) mod mutex;
 pub(crate) mod publication;
+pub(crate) mod queue;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod wait_cell;

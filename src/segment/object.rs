@@ -31,6 +31,8 @@ pub enum Kind {
     Array,
     /// The newest of the values that one process publishes, [`crate::Latest`].
     Latest,
+    /// A queue of many producers and many consumers, [`crate::queue`].
+    Queue,
 }
 
 impl Kind {
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Value => 17,
             Kind::Array => 18,
             Kind::Latest => 19,
+            Kind::Queue => 32,
         }
     }
 
@@ -59,6 +62,7 @@ impl Kind {
             17 => Some(Kind::Value),
             18 => Some(Kind::Array),
             19 => Some(Kind::Latest),
+            32 => Some(Kind::Queue),
             _ => None,
         }
     }
@@ -76,6 +80,7 @@ impl fmt::Display for Kind {
             Kind::Value => "value",
             Kind::Array => "array",
             Kind::Latest => "latest",
+            Kind::Queue => "queue",
         })
     }
 }
