@@ -5,9 +5,7 @@
 
 mod common;
 
-use common::{
-    Random, child, falls_asleep, in_child, name, pause_for_ever, raw_fork, watchdog,
-};
+use common::{Random, child, falls_asleep, in_child, name, pause_for_ever, raw_fork, watchdog};
 use commons::queue::{Builder, Queue, Receiver, Sender, bounded};
 use commons::{AtomicU64, ChannelError, Departure, Error, Kind, Segment, WaitStrategy, inspect};
 use std::collections::HashMap;
@@ -140,7 +138,8 @@ fn threads_share_handles() {
     let _watchdog = watchdog();
     let (sender, receiver) = bounded::<u64>(3).unwrap();
     let total: u64 = std::thread::scope(|scope| {
-        let receivers: Vec<_> = (0..3).map(|_| scope.spawn(|| receiver.iter().sum::<u64>())).collect();
+        let receivers: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| receiver.iter().sum::<u64>())).collect();
         let senders: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| (1..=1000).for_each(|i| sender.send(i).unwrap())))
             .collect();
@@ -188,7 +187,8 @@ fn a_panic_that_drops_the_last_sender_is_told() {
 fn a_blocked_receiver_wakes_when_the_last_sender_goes_in_order() {
     let _watchdog = watchdog();
     let (sender, receiver) = bounded::<u8>(4).unwrap();
-    let mut blocked = child(move || receiver.recv() == Err(ChannelError::Disconnected(Departure::Closed)));
+    let mut blocked =
+        child(move || receiver.recv() == Err(ChannelError::Disconnected(Departure::Closed)));
     assert!(falls_asleep(&mut blocked));
     drop(sender);
     assert!(blocked.finish());
@@ -201,7 +201,7 @@ fn a_blocked_receiver_learns_of_the_last_senders_death() {
     let victims: Vec<_> = (0..2)
         .map(|_| {
             let sender = sender.clone();
-            child(move || {
+            child::<(), _>(move || {
                 let _sender = sender;
                 pause_for_ever()
             })
@@ -221,7 +221,7 @@ fn a_blocked_receiver_learns_of_the_last_senders_death() {
 fn a_blocked_sender_learns_of_the_last_receivers_death() {
     let _watchdog = watchdog();
     let (sender, receiver) = bounded::<u8>(1).unwrap();
-    let victim = child(move || {
+    let victim = child::<(), _>(move || {
         let _receiver = receiver;
         pause_for_ever()
     });
@@ -252,7 +252,7 @@ fn a_queue_that_ends_alone_tells_the_last_process() {
     let _watchdog = watchdog();
     let queue: Queue<u8> = Builder::new(2).ends_alone().build().unwrap();
     let other = queue.clone();
-    let victim = child(move || {
+    let victim = child::<(), _>(move || {
         let _other = other;
         pause_for_ever()
     });
@@ -323,7 +323,7 @@ fn a_fork_by_others_makes_one_more_handle() {
 fn killed_after(f: impl FnOnce() + Send + 'static) {
     let ready = AtomicU64::new(0).unwrap();
     let said = ready.clone();
-    let victim = child(move || {
+    let victim = child::<(), _>(move || {
         f();
         said.store(1, SeqCst);
         pause_for_ever()
@@ -427,7 +427,7 @@ fn a_consumer_that_sleeps_gets_the_message_of_one_that_dies() {
     let held = receiver.clone();
     let ready = AtomicU64::new(0).unwrap();
     let said = ready.clone();
-    let victim = child(move || {
+    let victim = child::<(), _>(move || {
         let loan = held.loan().unwrap();
         said.store(1, SeqCst);
         let _loan = loan;
@@ -510,7 +510,7 @@ fn a_blocked_consumer_passes_a_producer_that_dies_in_its_way() {
     let (sender, receiver) = bounded::<u64>(4).unwrap();
     let ready = AtomicU64::new(0).unwrap();
     let (said, in_the_way) = (ready.clone(), sender.clone());
-    let victim = child(move || {
+    let victim = child::<(), _>(move || {
         let _slot = in_the_way.reserve().unwrap();
         said.store(1, SeqCst);
         pause_for_ever()

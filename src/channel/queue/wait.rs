@@ -218,9 +218,9 @@ impl<'a, S: Side> Waiting<'a, S> {
     /// How to sleep so that the death of this participant ends the sleep.
     fn watch(&mut self, watched: Option<Stamp>, ask: bool) -> Result<Watch<'a>> {
         let core = self.end.attachment.core();
-        let Some(stamp) = watched.filter(|&stamp| {
-            core.membership_if_any().is_none_or(|me| me.stamp() != stamp)
-        }) else {
+        let Some(stamp) =
+            watched.filter(|&stamp| core.membership_if_any().is_none_or(|me| me.stamp() != stamp))
+        else {
             return Ok(Watch::NOBODY);
         };
         match core.table()?.watch(stamp, ask, &mut self.doubt)? {
