@@ -308,16 +308,27 @@ impl Queue<'_> {
                     _ => Blocked::By { index: at.index, word: seen },
                 });
             }
-            at = self.beyond(at, ahead);
+            at = self.unclaimed(at, ahead);
         }
         Err(Blocked::Contradiction)
     }
 
-    /// The first position that may be unclaimed, where the slot is `ahead` laps ahead of `at`: the
-    /// message before the slot's own is finished, so every position up to that is claimed.
+    /// The first position that no producer may have claimed, where the slot is `ahead` laps ahead of
+    /// `at`: the position before the slot's own was claimed, and so was every one before that.
     #[inline(always)]
-    fn beyond(&self, at: At, ahead: i64) -> At {
-        let finished = at.lap.wrapping_add((ahead - 1).max(0) as u64);
+    fn unclaimed(&self, at: At, ahead: i64) -> At {
+        let claimed = at.lap.wrapping_add((ahead - 1).max(0) as u64);
+        self.next(At { lap: claimed & (u64::MAX >> LAP_SHIFT), index: at.index })
+    }
+
+    /// The first position whose message may not be finished, where the slot at `at` is seen as
+    /// `seen`, `ahead` laps ahead. What is finished in this slot may have been skipped, without a
+    /// consumer ever coming by, so it says nothing of the positions before it; but a position was
+    /// claimed only when the one a lap before it was finished.
+    #[inline(always)]
+    fn unfinished(&self, at: At, seen: Word, ahead: i64) -> At {
+        let claimed = if seen.state() == FREE { 2 } else { 1 };
+        let finished = at.lap.wrapping_add((ahead - claimed).max(0) as u64);
         self.next(At { lap: finished & (u64::MAX >> LAP_SHIFT), index: at.index })
     }
 
@@ -345,7 +356,7 @@ impl Queue<'_> {
             if ahead == 0 && seen.state() == WRITING {
                 return Err(Blocked::By { index: at.index, word: seen });
             }
-            at = self.beyond(at, ahead);
+            at = self.unfinished(at, seen, ahead);
         }
         Err(Blocked::Contradiction)
     }
@@ -456,7 +467,7 @@ impl Queue<'_> {
                 break;
             }
             count += usize::from(ahead == 0 && seen.state() == FULL);
-            at = self.beyond(at, ahead);
+            at = self.unfinished(at, seen, ahead);
         }
         count
     }
@@ -469,7 +480,7 @@ impl Queue<'_> {
             match seen.laps_from(at.lap) {
                 0 if seen.state() == FREE => return false,
                 ahead if ahead < 0 => return true,
-                ahead => at = self.beyond(at, ahead),
+                ahead => at = self.unclaimed(at, ahead),
             }
         }
         false

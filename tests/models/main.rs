@@ -4,3 +4,4 @@
 
 mod explorer;
 mod mutex;
+mod queue;

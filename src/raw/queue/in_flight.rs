@@ -106,7 +106,7 @@ impl Queue<'_> {
                 WRITING if ahead == 0 => return Some(Blocked::By { index: at.index, word: seen }),
                 FREE if ahead == 0 => return Some(Blocked::Nothing),
                 _ if ahead < 0 => return Some(Blocked::Nothing),
-                _ => at = self.beyond(at, ahead),
+                _ => at = self.unfinished(at, seen, ahead),
             }
         }
         Some(Blocked::Contradiction)
