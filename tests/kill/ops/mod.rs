@@ -9,6 +9,7 @@ mod item;
 mod named;
 mod pop;
 mod push;
+mod queue;
 mod spawn;
 mod stream;
 
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         attach::operations(),
         spawn::operations(),
         cell::operations(),
+        queue::operations(),
     ];
     all.into_iter().flatten().collect()
 }
