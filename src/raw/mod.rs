@@ -11,6 +11,8 @@ mod models;
 mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
+#[cfg(all(test, loom))]
+mod models_queue;
 pub(crate) mod mutex;
 pub(crate) mod publication;
 pub(crate) mod queue;
