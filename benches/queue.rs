@@ -24,7 +24,8 @@ fn by_value<const BYTES: usize>(c: &mut Criterion) {
 fn others(c: &mut Criterion) {
     let queue = Queue::<u64>::new(256).unwrap();
     let mut group = c.benchmark_group("queue of u64");
-    group.bench_function("try_recv of nothing", |b| b.iter(|| black_box(queue.try_recv().is_err())));
+    group
+        .bench_function("try_recv of nothing", |b| b.iter(|| black_box(queue.try_recv().is_err())));
     group.bench_function("reserve, commit, loan, release", |b| {
         b.iter(|| {
             let mut slot = queue.reserve().unwrap();

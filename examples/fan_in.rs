@@ -27,18 +27,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         })?);
     }
+    // 1: consumer 0 is to keep its next message; 2: it does.
+    let moment = AtomicU64::new(0)?;
     let (mut consumers, mut logs) = (Vec::new(), Vec::new());
     for consumer in 0..CONSUMERS {
         let log = Array::new((PRODUCERS * MESSAGES) as usize, 0u64)?;
         let (count, holds) = (AtomicU64::new(0)?, AtomicU64::new(0)?);
         logs.push((log.clone(), count.clone(), holds.clone()));
-        let receiver = receiver.clone();
+        let (receiver, moment) = (receiver.clone(), moment.clone());
         consumers.push(Process::spawn(move || {
             while let Ok(message) = receiver.loan() {
                 let number = count.load(SeqCst);
                 holds.store(*message + 1, SeqCst);
-                if consumer == 0 && number == MESSAGES / 4 {
+                if consumer == 0 && moment.load(SeqCst) == 1 {
                     // Has a message when it is killed.
+                    moment.store(2, SeqCst);
                     loop {
                         std::thread::park();
                     }
@@ -50,16 +53,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         })?);
     }
-    drop((sender, receiver.clone()));
+    drop(sender);
 
     // One of each.
-    while published.get(0)?.unwrap_or(0) < MESSAGES / 4 {
+    while published.get(0)? < MESSAGES / 4 {
         std::thread::yield_now();
     }
     let victim = producers.remove(0);
     victim.kill()?;
     println!("killed producer 0: {}", victim.join().expect_err("it was killed"));
-    while logs[0].1.load(SeqCst) < MESSAGES / 4 || logs[0].2.load(SeqCst) == 0 {
+    moment.store(1, SeqCst);
+    while moment.load(SeqCst) != 2 {
         std::thread::yield_now();
     }
     let victim = consumers.remove(0);
@@ -76,20 +80,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut delivered = BTreeMap::new();
     for (log, count, _) in &logs {
         for i in 0..count.load(SeqCst) {
-            *delivered.entry(log.get(i as usize)?.unwrap_or(0)).or_insert(0) += 1;
+            *delivered.entry(log.get(i as usize)?).or_insert(0) += 1;
         }
     }
     let mut acknowledged = 0;
     let mut missing = Vec::new();
     for producer in 0..PRODUCERS {
-        let count = published.get(producer as usize)?.unwrap_or(0);
+        let count = published.get(producer as usize)?;
         acknowledged += count;
         let all = (0..count).map(|i| producer * MESSAGES + i);
         missing.extend(all.filter(|message| !delivered.contains_key(message)));
     }
     // A producer may die after it has published a message and before it has noted that.
     let noted = |message: &u64| {
-        let of = published.get((message / MESSAGES) as usize).ok().flatten().unwrap_or(0);
+        let of = published.get((message / MESSAGES) as usize).unwrap_or(0);
         message % MESSAGES < of
     };
     let unnoted = delivered.keys().filter(|message| !noted(message)).count() as u64;
@@ -98,7 +102,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("published {}", acknowledged + unnoted);
     println!("delivered {}", delivered.len());
     let numbers = receiver.lost_numbers()?;
-    println!("lost in flight {}: message {missing:?}, number {numbers:?}", receiver.lost_in_flight()?);
+    println!(
+        "lost in flight {}: message {missing:?}, number {numbers:?}",
+        receiver.lost_in_flight()?
+    );
     println!("duplicated {duplicated}");
     assert_eq!((missing.as_slice(), duplicated), (held.as_slice(), 0));
     assert_eq!(receiver.lost_in_flight()?, missing.len() as u64);

@@ -195,7 +195,11 @@ fn a_dead_consumer_takes_its_message_with_it_and_no_other() {
             shared.send(1, 1);
             let victim = thread::spawn({
                 let shared = shared.clone();
-                move || mortal(&shared.beacons[0], Some(point), || drop(shared.recv(0)))
+                move || {
+                    mortal(&shared.beacons[0], Some(point), || {
+                        shared.recv(0);
+                    })
+                }
             });
             let producer = thread::spawn({
                 let shared = shared.clone();
