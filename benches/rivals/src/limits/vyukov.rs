@@ -96,5 +96,5 @@ pub(crate) fn alone(plan: &Plan) -> Result<f64> {
         }
         checker.count()
     };
-    peer::alone(plan, || Ok(main))
+    peer::alone(plan, main)
 }
