@@ -35,15 +35,19 @@ impl Ends {
         counts >> self.0.trailing_zeros() & 0xffff
     }
 
+    const fn bits(self, sender: u32, receiver: u32) -> u32 {
+        let (sends, receives) = (self.0 & 1 != 0, self.0 >> 16 != 0);
+        (if sends { sender } else { 0 }) | if receives { receiver } else { 0 }
+    }
+
     /// The fact that there was such an end.
     pub(super) const fn came(self) -> u32 {
-        (self.0 & 1) as u32 * FACTS.senders_came | (self.0 >> 16) as u32 * FACTS.receivers_came
+        self.bits(FACTS.senders_came, FACTS.receivers_came)
     }
 
     /// The fact that such an end was left by a panic.
     pub(super) const fn abandoned(self) -> u32 {
-        let (senders, receivers) = (FACTS.senders_abandoned, FACTS.receivers_abandoned);
-        (self.0 & 1) as u32 * senders | (self.0 >> 16) as u32 * receivers
+        self.bits(FACTS.senders_abandoned, FACTS.receivers_abandoned)
     }
 }
 
