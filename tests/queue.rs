@@ -51,7 +51,8 @@ fn slots_that_are_not_committed_are_skipped_and_count_for_nothing() {
     let (sender, receiver) = bounded::<u64>(2).unwrap();
     for i in 0..9 {
         drop(sender.reserve().unwrap());
-        assert!(receiver.is_empty() && receiver.len() == 0);
+        assert!(receiver.is_empty());
+        assert_eq!(receiver.len(), 0);
         assert_eq!(receiver.try_recv(), Err(ChannelError::Empty));
         let mut slot = sender.reserve().unwrap();
         *slot = i;

@@ -5,6 +5,7 @@ use super::builder::Builder;
 use super::end::End;
 use super::members::Ends;
 use crate::Result;
+use crate::channel::ChannelError;
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::wait::WaitStrategy;
 use std::fmt;
@@ -132,7 +133,7 @@ macro_rules! handle {
             /// # Errors
             /// [`Closed`](crate::ChannelError::Closed), [`Forked`](crate::ChannelError::Forked),
             /// [`Corrupted`](crate::ChannelError::Corrupted).
-            pub fn lost_in_flight(&self) -> core::result::Result<u64, crate::ChannelError> {
+            pub fn lost_in_flight(&self) -> std::result::Result<u64, ChannelError> {
                 self.end.lost(|_| {})
             }
 
@@ -141,7 +142,7 @@ macro_rules! handle {
             ///
             /// # Errors
             /// As `lost_in_flight`.
-            pub fn lost_numbers(&self) -> core::result::Result<Vec<u64>, crate::ChannelError> {
+            pub fn lost_numbers(&self) -> std::result::Result<Vec<u64>, ChannelError> {
                 let mut numbers = Vec::new();
                 self.end.lost(|number| numbers.push(number))?;
                 numbers.sort_unstable();
