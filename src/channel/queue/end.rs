@@ -242,6 +242,37 @@ impl End {
         }
     }
 
+    /// By what this process claims, where nothing has to be done for that first.
+    #[inline(always)]
+    fn known(&self) -> Option<u64> {
+        // Acquire and Relaxed: as in `me`.
+        let known = self.epoch_word.load(Relaxed) == self.epoch.load(Acquire);
+        known.then(|| u64::from(self.number.load(Relaxed)))
+    }
+
+    /// A slot to write into, if the first look finds one.
+    #[inline(always)]
+    pub(super) fn found_space(&self) -> Option<Claim> {
+        self.queue().claim_write(self.known()?).ok()
+    }
+
+    /// A message, if the first look finds one and it can stay where it is.
+    #[inline(always)]
+    pub(super) fn found_message(&self) -> Option<Claim> {
+        let me = self.known()?;
+        if self.queue().entries.count > 0 {
+            return None;
+        }
+        self.queue().claim_read(me).ok()
+    }
+
+    /// Frees a slot whose message was read.
+    #[inline(always)]
+    pub(super) fn free(&self, claim: Claim) {
+        self.queue().free(claim);
+        self.queue().notify_space(self.is_registered());
+    }
+
     // ---- sending ----
 
     /// Claims a slot to write into, if there is one.
@@ -324,10 +355,7 @@ impl End {
     #[inline(always)]
     pub(super) fn finish(&self, taken: Taken) {
         match taken {
-            Taken::Slot(claim) => {
-                self.queue().free(claim);
-                self.queue().notify_space(self.is_registered());
-            }
+            Taken::Slot(claim) => self.free(claim),
             Taken::Entry { entry, .. } => {
                 self.queue().free_entry(entry);
                 // Who waits for an entry.

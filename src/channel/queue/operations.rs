@@ -45,10 +45,17 @@ fn invalid() -> ChannelError {
 #[inline(always)]
 fn put<T: Element>(
     end: &End,
-    claim: Result<Claim, ChannelError>,
+    claim: impl FnOnce() -> Result<Claim, ChannelError>,
     value: T,
 ) -> Result<(), Rejected<T>> {
-    match claim {
+    // By itself, so that what is nearly always found stays in registers.
+    if let Some(found) = end.found_space() {
+        // SAFETY: the slot is claimed, mapped and aligned.
+        unsafe { value_of::<T>(end, found).write(value) };
+        end.publish(found);
+        return Ok(());
+    }
+    match claim() {
         Ok(claim) => {
             // SAFETY: the slot is claimed, mapped and aligned.
             unsafe { value_of::<T>(end, claim).write(value) };
@@ -60,8 +67,18 @@ fn put<T: Element>(
 }
 
 #[inline(always)]
-fn get<T: Element>(end: &End, taken: Result<Taken, ChannelError>) -> Result<T, ChannelError> {
-    let taken = taken?;
+fn get<T: Element>(
+    end: &End,
+    take: impl FnOnce() -> Result<Taken, ChannelError>,
+) -> Result<T, ChannelError> {
+    // As in `put`.
+    if let Some(found) = end.found_message() {
+        // SAFETY: the message is claimed, mapped and aligned.
+        let value = unsafe { read(value_of::<T>(end, found).cast_const()) };
+        end.free(found);
+        return value;
+    }
+    let taken = take()?;
     // SAFETY: the message is claimed, mapped and aligned.
     let value = unsafe { read(taken_value::<T>(end, taken)) };
     end.finish(taken);
@@ -83,7 +100,7 @@ macro_rules! sending {
             /// once when the last receiver dies; one that has not come yet is waited for.
             #[inline(always)]
             pub fn send(&self, value: T) -> Result<(), Rejected<T>> {
-                put(&self.end, self.end.claim(NEVER), value)
+                put(&self.end, || self.end.claim(NEVER), value)
             }
 
             /// Sends a message if there is space.
@@ -92,7 +109,7 @@ macro_rules! sending {
             /// [`ChannelError::Full`], and as `send`.
             #[inline(always)]
             pub fn try_send(&self, value: T) -> Result<(), Rejected<T>> {
-                put(&self.end, self.end.try_claim(), value)
+                put(&self.end, || self.end.try_claim(), value)
             }
 
             /// Sends a message, waiting for space until `timeout` has passed on the monotonic clock.
@@ -100,7 +117,7 @@ macro_rules! sending {
             /// # Errors
             /// [`ChannelError::TimedOut`], and as `send`.
             pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), Rejected<T>> {
-                put(&self.end, self.end.claim(time::after(timeout)), value)
+                put(&self.end, || self.end.claim(time::after(timeout)), value)
             }
 
             /// Sends a message, waiting for space until `deadline`.
@@ -108,7 +125,7 @@ macro_rules! sending {
             /// # Errors
             /// [`ChannelError::TimedOut`], and as `send`.
             pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), Rejected<T>> {
-                put(&self.end, self.end.claim(time::at(deadline)), value)
+                put(&self.end, || self.end.claim(time::at(deadline)), value)
             }
 
             /// Sends messages one after another, waiting for space for each. Those of others may come
@@ -188,7 +205,7 @@ macro_rules! receiving {
             /// once when the last sender dies; one that has not come yet is waited for.
             #[inline(always)]
             pub fn recv(&self) -> Result<T, ChannelError> {
-                get(&self.end, self.end.take(NEVER))
+                get(&self.end, || self.end.take(NEVER))
             }
 
             /// Receives a message if there is one.
@@ -197,7 +214,7 @@ macro_rules! receiving {
             /// [`ChannelError::Empty`], and as `recv`.
             #[inline(always)]
             pub fn try_recv(&self) -> Result<T, ChannelError> {
-                get(&self.end, self.end.try_take())
+                get(&self.end, || self.end.try_take())
             }
 
             /// Receives a message, waiting for one until `timeout` has passed on the monotonic clock.
@@ -205,7 +222,7 @@ macro_rules! receiving {
             /// # Errors
             /// [`ChannelError::TimedOut`], and as `recv`.
             pub fn recv_timeout(&self, timeout: Duration) -> Result<T, ChannelError> {
-                get(&self.end, self.end.take(time::after(timeout)))
+                get(&self.end, || self.end.take(time::after(timeout)))
             }
 
             /// Receives a message, waiting for one until `deadline`.
@@ -213,7 +230,7 @@ macro_rules! receiving {
             /// # Errors
             /// [`ChannelError::TimedOut`], and as `recv`.
             pub fn recv_deadline(&self, deadline: Instant) -> Result<T, ChannelError> {
-                get(&self.end, self.end.take(time::at(deadline)))
+                get(&self.end, || self.end.take(time::at(deadline)))
             }
 
             /// Receives as many messages as there are and `values` has room for, and says how many.
