@@ -3,7 +3,7 @@
 #![no_main]
 
 use commons::spsc::Ring;
-use commons::{Array, AtomicBool, AtomicU64, Latest, Segment, Value, inspect};
+use commons::{Array, AtomicBool, AtomicU64, Latest, Queue, Segment, Value, inspect, queue};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -16,7 +16,7 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
 /// A segment with two rings and one cell of each kind that are in use.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let name = "sound";
-    let segment = Segment::create(name, 1 << 15).expect("room for a small segment");
+    let segment = Segment::create(name, 1 << 17).expect("room for a small segment");
     for label in ["one", "two"] {
         let ring = Ring::<u64>::new_in(&segment, label, 16).expect("room for a small ring");
         ring.producer().expect("nobody else's").push_all(&[1, 2, 3]).expect("room for three");
@@ -28,6 +28,10 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let latest = Latest::new_in(&segment, "latest", &[1u32; 9]).expect(room);
     latest.publisher().expect("nobody else's").publish(&[2; 9]).expect("a sound cell");
     AtomicBool::new_in(&segment, "atomic", true).expect(room);
+    let queue = Queue::<u64>::new_in(&segment, "queue", 4).expect(room);
+    queue.try_send_slice(&[1, 2, 3]).expect("room for three");
+    let again = queue::Builder::new(2).at_least_once(2).new_in::<u64>(&segment, "again").expect(room);
+    again.try_send(1).expect("room for one");
     let bytes = std::fs::read(DIRECTORY.join(name)).expect("a file behind the name");
     Segment::unlink(name).expect("a name to take away");
     bytes
@@ -86,6 +90,11 @@ fn use_it(name: &str) {
             }
         }
         use_cells(&segment);
+        for label in ["queue", "again"] {
+            if let Ok(queue) = Queue::<u64>::open_in(&segment, label) {
+                use_queue(&queue);
+            }
+        }
         let _ = Ring::<[u32; 3]>::new_in(&segment, "three", 5);
         let _ = segment.remove("two");
         let _ = Ring::<u64>::new_in(&segment, "four", 16);
@@ -125,6 +134,22 @@ fn use_cells(segment: &Segment) {
         let _ = (atomic.fetch_xor(true, SeqCst), atomic.load(SeqCst));
     }
     let _ = AtomicU64::open_in(segment, "atomic");
+}
+
+fn use_queue(queue: &Queue<u64>) {
+    let _ = (queue.len(), queue.is_full(), queue.lost_in_flight(), queue.lost_numbers());
+    let wait = Duration::from_millis(1);
+    for i in 0..10 {
+        let _ = queue.try_send(i);
+    }
+    let _ = queue.send_timeout(7, wait);
+    let _ = queue.try_reserve().map(|slot| slot.commit());
+    let _ = queue.try_loan().map(|loan| (loan.number(), loan.is_redelivered()));
+    for _ in 0..20 {
+        let _ = queue.try_recv();
+    }
+    let _ = queue.recv_timeout(wait);
+    drop((queue.sender(), queue.receiver()));
 }
 
 fn exercise(ring: &Ring<u64>) {

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::cell;
-use crate::channel::spsc;
+use crate::channel::{queue, spsc};
 use crate::lock::{self, LockView};
 use crate::member::{Participant, Stamp, Table};
 use crate::segment::{Core, Name, ObjectInfo, Place, directory, for_each_block, unlink_if};
@@ -255,7 +255,7 @@ fn describe(name: &Name, core: &Core) -> Result<Report> {
 
 fn object(core: &Core, table: Table<'_>, place: &Place, info: ObjectInfo) -> Result<ObjectReport> {
     let mut ends = Vec::new();
-    let mut fill = None;
+    let mut fill = queue::look(core, place, &info)?;
     for ring in spsc::look(core, place, &info)? {
         fill = Some(fill.unwrap_or(0) + ring.fill);
         for (role, holder) in ring.roles {

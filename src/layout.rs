@@ -79,6 +79,7 @@ const _: () = {
     use crate::raw::event::RawEvent;
     use crate::raw::latest;
     use crate::raw::mutex::RawMutex;
+    use crate::raw::queue;
     use crate::raw::ring::{Control, Head, Lane};
     use crate::raw::rwlock::RawRwLock;
     use crate::raw::semaphore::RawSemaphore;
@@ -93,6 +94,7 @@ const _: () = {
     assert!(size_of::<barrier::Control>() == 32 && align_of::<barrier::Control>() == 8);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
+    assert!(size_of::<queue::Control>() == 384 && align_of::<queue::Control>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);
 };
 

@@ -8,6 +8,7 @@
 //! | to | use |
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
+//! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
 //! | share many values in a row | [`Array`] |
 //! | show others the newest state of a process | [`Latest`] |
@@ -71,7 +72,9 @@ pub use cell::{
     Primitive, Value, latest,
 };
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, spsc};
+pub use channel::queue::Queue;
+#[cfg(not(all(test, loom)))]
+pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, queue, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]

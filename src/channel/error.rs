@@ -21,6 +21,9 @@ pub enum ChannelError {
     /// The other end is gone, and, for a receiving end, everything it published has been received.
     #[error("the other end is gone: {0}")]
     Disconnected(Departure),
+    /// This handle was closed.
+    #[error("this handle was closed")]
+    Closed,
     /// This end belongs to the parent process.
     #[error(
         "this end belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
@@ -47,6 +50,7 @@ impl From<ChannelError> for io::Error {
             ChannelError::Full | ChannelError::Empty => io::ErrorKind::WouldBlock,
             ChannelError::TimedOut => io::ErrorKind::TimedOut,
             ChannelError::Disconnected(_) => io::ErrorKind::BrokenPipe,
+            ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
             ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
         };

@@ -1,6 +1,7 @@
 //! Channels: from one process to another, in order, each thing exactly once.
 
 mod error;
+pub mod queue;
 pub mod spsc;
 
 pub use crate::member::{Departure, Peer};

@@ -34,7 +34,7 @@ pub(crate) struct Membership {
 
 /// The turn of one thread of this process, for as long as this value lives.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     word: &'a AtomicU32,
 }
 
@@ -108,7 +108,7 @@ impl Membership {
 
     /// The turn of one thread of this process among the others.
     #[inline]
-    pub(super) fn turn(&self) -> Turn<'_> {
+    pub(crate) fn turn(&self) -> Turn<'_> {
         let mut rounds = 0u32;
         // Acquire: pairs with the Release of the thread before.
         while self.turn.compare_exchange(0, 1, Acquire, Relaxed).is_err() {

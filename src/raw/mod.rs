@@ -15,6 +15,8 @@ mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 #[cfg(all(test, loom))]
+mod models_queue;
+#[cfg(all(test, loom))]
 mod models_rwlock;
 #[cfg(all(test, loom))]
 mod models_signals;
@@ -23,6 +25,7 @@ pub(crate) mod once;
 pub(crate) mod permits;
 pub(crate) mod phase;
 pub(crate) mod publication;
+pub(crate) mod queue;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod rwlock;

@@ -49,6 +49,8 @@ pub enum Kind {
     Latest,
     /// Many values in a row that one thread has at a time, [`crate::LockedArray`].
     LockedArray,
+    /// A queue of many producers and many consumers, [`crate::queue`].
+    Queue,
 }
 
 impl Kind {
@@ -72,6 +74,7 @@ impl Kind {
             Kind::Array => 18,
             Kind::Latest => 19,
             Kind::LockedArray => 20,
+            Kind::Queue => 32,
         }
     }
 
@@ -95,6 +98,7 @@ impl Kind {
             18 => Some(Kind::Array),
             19 => Some(Kind::Latest),
             20 => Some(Kind::LockedArray),
+            32 => Some(Kind::Queue),
             _ => None,
         }
     }
@@ -121,6 +125,7 @@ impl fmt::Display for Kind {
             Kind::Array => "array",
             Kind::Latest => "latest",
             Kind::LockedArray => "locked array",
+            Kind::Queue => "queue",
         })
     }
 }

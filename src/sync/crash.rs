@@ -7,6 +7,8 @@
 /// Where a participant can be made to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
+    /// A slot is claimed, and the hint that it is not there yet.
+    Claimed,
     /// A slot is written and not yet published.
     Written,
     /// The express copy is opened for writing and not yet published.

@@ -8,5 +8,6 @@ mod barrier;
 mod common;
 mod list;
 mod lock;
+mod queue;
 mod segment;
 mod value;

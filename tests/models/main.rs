@@ -5,4 +5,5 @@
 mod barrier;
 mod explorer;
 mod mutex;
+mod queue;
 mod rwlock;

@@ -131,3 +131,22 @@ pub(crate) fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
     // SAFETY: as in `bytes`; any bytes are valid words.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }
+
+/// One side of a crowd: a thread sends `n` words while this one receives `n`, of whomever.
+pub(crate) fn both(
+    n: u64,
+    send: impl Fn(u64) -> Result<()> + Sync,
+    recv: impl Fn() -> Result<u64>,
+) -> Result<u64> {
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let sent = (0..n).try_for_each(|i| send(word(i)));
+            sent.map_err(|error| error.to_string())
+        });
+        for _ in 0..n {
+            recv()?;
+        }
+        sender.join().map_err(|_| "the sending thread panicked")??;
+        Ok(n)
+    })
+}

@@ -13,6 +13,7 @@ mod mutex;
 mod named;
 mod pop;
 mod push;
+mod queue;
 mod signal;
 mod spawn;
 mod stream;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         elements::operations(),
         lock::operations(),
         barrier::operations(),
+        queue::operations(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -5,3 +5,4 @@ pub(crate) mod cache_line;
 pub(crate) mod cells;
 pub(crate) mod futex_pair;
 pub(crate) mod pthread;
+pub(crate) mod vyukov;

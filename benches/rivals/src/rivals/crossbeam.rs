@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, bounded};
 use crossbeam_queue::ArrayQueue;
 
 use crate::peer::{self, Plan};
-use crate::work::{Checker, KIB_SLOTS, Kib, Result, Source, WORDS, same, word};
+use crate::work::{Checker, KIB_SLOTS, Kib, Result, Source, WORDS, both, same, word};
 
 /// Words one by one through the queue.
 pub(crate) fn queue_stream_u64(plan: &Plan) -> Result<f64> {
@@ -27,6 +27,60 @@ pub(crate) fn queue_stream_u64(plan: &Plan) -> Result<f64> {
         Ok(n)
     };
     peer::threaded(plan, || Ok(consume), || Ok(produce))
+}
+
+/// A word put and taken again, one thread.
+pub(crate) fn queue_alone(plan: &Plan) -> Result<f64> {
+    let queue = ArrayQueue::new(WORDS);
+    let main = move |n| {
+        let mut checker = Checker::default();
+        for i in 0..n {
+            push(&queue, word(i));
+            checker.take(pop(&queue));
+        }
+        checker.count()
+    };
+    peer::alone(plan, main)
+}
+
+/// The same through the channel.
+pub(crate) fn channel_alone(plan: &Plan) -> Result<f64> {
+    let (tx, rx) = bounded(WORDS);
+    let main = move |n| {
+        let mut checker = Checker::default();
+        for i in 0..n {
+            tx.send(word(i))?;
+            checker.take(rx.recv()?);
+        }
+        checker.count()
+    };
+    peer::alone(plan, main)
+}
+
+/// Two threads that send and two that receive, on two CPUs.
+pub(crate) fn queue_two_two(plan: &Plan) -> Result<f64> {
+    let ours = Arc::new(ArrayQueue::new(WORDS));
+    let theirs = ours.clone();
+    fn part(queue: Arc<ArrayQueue<u64>>) -> impl FnMut(u64) -> Result<u64> {
+        // Four threads on two CPUs: who waits gives way.
+        move |n| {
+            let send = |mut item| {
+                while let Err(back) = queue.push(item) {
+                    item = back;
+                    std::thread::yield_now();
+                }
+                Ok(())
+            };
+            let recv = || loop {
+                match queue.pop() {
+                    Some(item) => return Ok(item),
+                    None => std::thread::yield_now(),
+                }
+            };
+            both(n, send, recv)
+        }
+    }
+    peer::threaded(plan, || Ok(part(theirs)), || Ok(part(ours)))
 }
 
 /// A word there and back through two queues, polling.

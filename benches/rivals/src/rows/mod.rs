@@ -4,7 +4,9 @@ mod cell;
 mod mutex;
 mod ours_cell;
 mod ours_mutex;
+mod ours_queue;
 mod ours_ring;
+mod queue;
 mod ring;
 mod rwlock;
 mod signals;
@@ -13,6 +15,13 @@ use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    let groups = [ring::rows(), mutex::rows(), rwlock::rows(), signals::rows(), cell::rows()];
+    let groups = [
+        ring::rows(),
+        mutex::rows(),
+        rwlock::rows(),
+        signals::rows(),
+        cell::rows(),
+        queue::rows(),
+    ];
     groups.into_iter().flatten().collect()
 }
