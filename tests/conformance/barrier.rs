@@ -69,10 +69,12 @@ fn barrier_03_no_round_ends_before_all_have_left_the_one_before() {
     let _watchdog = watchdog();
     // Twice as many callers as parties: whoever is too many waits for another round.
     let (barrier, rounds) = (Barrier::new(3).unwrap(), AtomicU32::new(0));
+    // One for each arrival: so that nobody is left who would have to arrive twice in one round.
+    let arrivals = AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
-                for _ in 0..200 {
+                while arrivals.fetch_add(1, SeqCst) < 1200 {
                     let result = barrier.wait_then(|| {
                         rounds.fetch_add(1, SeqCst);
                         Ok::<_, BarrierError>(())
