@@ -15,7 +15,7 @@
 use super::outcome::{JoinError, Outcome};
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
+use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over, leave_all};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -162,7 +162,9 @@ impl<R: Outcome> Process<R> {
                     process::exit_now(1);
                 }
                 prepared.prefault();
-                process::exit_now(run(f, &launch, &carrier))
+                let code = run(f, &launch, &carrier);
+                leave_all();
+                process::exit_now(code)
             }
             Ok(Side::Parent { child: pid }) => {
                 hand_over(&prepared, f);

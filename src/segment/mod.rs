@@ -30,7 +30,7 @@ pub(crate) use held::Held;
 pub(crate) use location::Location;
 pub(crate) use mapping::{Mapping, Shared};
 pub(crate) use name::{Name, directory, unlink_if};
-pub(crate) use transfer::{Prepared, child_stamp, hand_over};
+pub(crate) use transfer::{Prepared, child_stamp, hand_over, leave_all};
 
 pub use element::Element;
 pub use object::{Kind, ObjectInfo};

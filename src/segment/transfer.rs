@@ -24,6 +24,15 @@ pub(super) fn register(core: &Arc<Core>) {
     cores.push(Arc::downgrade(core));
 }
 
+/// At the end of a child that runs no destructors: leaves the segments in which it has nothing.
+pub(crate) fn leave_all() {
+    for core in KNOWN.lock().iter().filter_map(Weak::upgrade) {
+        if let Some(membership) = core.membership_if_any() {
+            membership.leave_if_idle();
+        }
+    }
+}
+
 /// The places that are taken for a child.
 #[derive(Debug)]
 pub(crate) struct Prepared {
