@@ -30,7 +30,8 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     AtomicBool::new_in(&segment, "atomic", true).expect(room);
     let queue = Queue::<u64>::new_in(&segment, "queue", 4).expect(room);
     queue.try_send_slice(&[1, 2, 3]).expect("room for three");
-    let again = queue::Builder::new(2).at_least_once(2).new_in::<u64>(&segment, "again").expect(room);
+    let again =
+        queue::Builder::new(2).at_least_once(2).new_in::<u64>(&segment, "again").expect(room);
     again.try_send(1).expect("room for one");
     let bytes = std::fs::read(DIRECTORY.join(name)).expect("a file behind the name");
     Segment::unlink(name).expect("a name to take away");

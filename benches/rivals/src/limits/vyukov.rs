@@ -24,8 +24,7 @@ const MASK: u64 = WORDS as u64 - 1;
 
 impl Queue {
     fn new() -> Self {
-        let slot =
-            |i| Slot { sequence: AtomicU64::new(i as u64), value: UnsafeCell::new(0) };
+        let slot = |i| Slot { sequence: AtomicU64::new(i as u64), value: UnsafeCell::new(0) };
         let (tail, head) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
         Queue { tail, head, slots: (0..WORDS).map(slot).collect() }
     }

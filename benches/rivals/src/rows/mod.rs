@@ -15,13 +15,7 @@ use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    let groups = [
-        ring::rows(),
-        mutex::rows(),
-        rwlock::rows(),
-        signals::rows(),
-        cell::rows(),
-        queue::rows(),
-    ];
+    let groups =
+        [ring::rows(), mutex::rows(), rwlock::rows(), signals::rows(), cell::rows(), queue::rows()];
     groups.into_iter().flatten().collect()
 }
