@@ -118,7 +118,6 @@ mutant rwlock-share-released-relaxed $rwlock/reader.rs 's/compare_exchange\(list
 mutant rwlock-yields-in-silence $rwlock/reader.rs 's/if robust\.word\.fetch_or\(YIELDS, AcqRel\) & WAITERS != 0/if robust.word.fetch_or(YIELDS, AcqRel) == 0/'
 mutant rwlock-writer-not-woken $rwlock/reader.rs 's/if old & WAITERS != 0/if old == 0/'
 mutant phase-finished-relaxed $phase 's/(self\.word\.compare_exchange\(seen, to, )Release/${1}Relaxed/'
-mutant phase-nobody-told $phase 's/(point\(Point::PhaseMoved\);\n        )futex::wake\(&self\.word, u32::MAX\);(\n        point\(Point::PhaseTold\))/$1$2/'
 mutant phase-of-the-dead-stays $phase 's/door\.pass\(list, \|\| over\(self\)\);/door.pass(list, || ());/'
 
 models=models_signals
