@@ -608,15 +608,18 @@ fn a_child_that_waits_for_its_parent_is_told_when_that_dies() {
 #[test]
 fn a_child_that_was_given_nothing_leaves_no_dead_participant() {
     let _watchdog = watchdog();
-    let name = common::name("orderly");
-    let ring = commons::spsc::Ring::<u64>::create(&name, 4).unwrap();
-    for _ in 0..3 {
-        child(|| ()).join().unwrap();
-    }
-    let report = commons::inspect::report(&name).unwrap();
-    assert_eq!(report.participants.len(), 1, "{report:?}");
-    drop(ring);
-    // Nobody died: so nobody takes it away, either.
-    assert!(!commons::inspect::collect().unwrap().contains(&name.to_string()));
-    commons::Segment::unlink(&name).unwrap();
+    // In a child: the children of other tests take places here, too, and are killed.
+    common::in_child(|| {
+        let name = common::name("orderly");
+        let ring = commons::spsc::Ring::<u64>::create(&name, 4).unwrap();
+        for _ in 0..3 {
+            child(|| ()).join().unwrap();
+        }
+        let report = commons::inspect::report(&name).unwrap();
+        assert_eq!(report.participants.len(), 1, "{report:?}");
+        drop(ring);
+        // Nobody died: so nobody takes it away, either.
+        assert!(!commons::inspect::collect().unwrap().contains(&name.to_string()));
+        commons::Segment::unlink(&name).unwrap();
+    });
 }

@@ -467,9 +467,18 @@ pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("/proc").count() - 1
 }
 
-/// How many mappings this process has.
+/// Mappings of this process that are the crate's: segments, and memory that is wiped in children. (Of
+/// all mappings the allocator makes some at moments of its own.)
 pub(crate) fn mappings() -> usize {
-    fs::read_to_string("/proc/self/maps").expect("/proc").lines().count()
+    let directory = std::env::var("COMMONS_SHM_DIR").unwrap_or_else(|_| "/dev/shm".to_owned());
+    let maps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+    let is_ours = |line: &&str| match line.split_once(':') {
+        Some(("VmFlags", flags)) => flags.split(' ').any(|flag| flag == "wf"),
+        _ => line.find('/').is_some_and(|path| {
+            line[path..].starts_with("/memfd:commons") || line[path..].starts_with(&directory)
+        }),
+    };
+    maps.lines().filter(is_ours).count()
 }
 
 /// Bytes of anonymous segments that this process has open.
