@@ -3,15 +3,9 @@
 #![allow(unsafe_code, reason = "refers to the value in shared memory")]
 
 use super::Mutex;
-use crate::sync::robust::{List, Slot};
+use super::hold::{Hold, Repair};
 use std::fmt;
-use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::thread::panicking;
-
-/// Makes a guard its thread's.
-type NotSend = PhantomData<*mut ()>;
 
 /// The right to the value of a [`Mutex`]; dropped, it releases the lock.
 ///
@@ -25,37 +19,19 @@ type NotSend = PhantomData<*mut ()>;
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    slot: Slot,
-    /// The fork epoch in which it was acquired.
-    epoch: u32,
-    /// The thread was panicking when it acquired the lock: then that it does says nothing.
-    panicking: bool,
-    thread: NotSend,
+    hold: Hold<'a>,
 }
 
 impl<'a, T> MutexGuard<'a, T> {
     #[inline(always)]
-    pub(super) fn new(mutex: &'a Mutex<T>, list: List, slot: Slot) -> Self {
-        let epoch = list.epoch();
-        MutexGuard { mutex, slot, epoch, panicking: panicking(), thread: PhantomData }
+    pub(super) fn new(mutex: &'a Mutex<T>, hold: Hold<'a>) -> Self {
+        MutexGuard { mutex, hold }
     }
 
     /// Releases the lock, and gives the mutex to acquire it again.
     pub(super) fn into_mutex(self) -> &'a Mutex<T> {
+        drop(self.hold);
         self.mutex
-    }
-}
-
-impl<T> MutexGuard<'_, T> {
-    #[cold]
-    #[inline(never)]
-    fn drop_in_panic(&self, list: List) {
-        if self.panicking {
-            self.mutex.handle().leave();
-        } else {
-            self.mutex.handle().leave_poisoned();
-        }
-        self.mutex.release(list, self.slot);
     }
 }
 
@@ -74,20 +50,6 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { self.mutex.value().as_mut() }
-    }
-}
-
-impl<T> Drop for MutexGuard<'_, T> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(list) = List::of_epoch(self.epoch) {
-            if panicking() {
-                self.drop_in_panic(list);
-            } else {
-                self.mutex.handle().leave();
-                self.mutex.release(list, self.slot);
-            }
-        }
     }
 }
 
@@ -111,33 +73,22 @@ impl<T: fmt::Display> fmt::Display for MutexGuard<'_, T> {
 #[must_use = "the lock is released, and not repaired, when the guard is dropped"]
 pub struct RecoveryGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    slot: Slot,
-    /// The fork epoch in which it was acquired.
-    epoch: u32,
-    /// The state as it was found.
-    found: u32,
-    thread: NotSend,
+    repair: Repair<'a>,
 }
 
 impl<'a, T> RecoveryGuard<'a, T> {
-    pub(super) fn new(mutex: &'a Mutex<T>, list: List, slot: Slot) -> Self {
-        let found = mutex.handle().begin_repair(list);
-        RecoveryGuard { mutex, slot, epoch: list.epoch(), found, thread: PhantomData }
+    pub(super) fn new(mutex: &'a Mutex<T>, repair: Repair<'a>) -> Self {
+        RecoveryGuard { mutex, repair }
     }
 
     /// Whether the last owner died or panicked inside.
     pub fn is_damaged(&self) -> bool {
-        self.found != 0
+        self.repair.is_damaged()
     }
 
     /// Says that the value is consistent, and goes on as its owner.
     pub fn mark_consistent(self) -> MutexGuard<'a, T> {
-        let this = ManuallyDrop::new(self);
-        let (mutex, slot, epoch) = (this.mutex, this.slot, this.epoch);
-        if let Some(list) = List::of_epoch(epoch) {
-            mutex.handle().end_repair(list);
-        }
-        MutexGuard { mutex, slot, epoch, panicking: panicking(), thread: PhantomData }
+        MutexGuard::new(self.mutex, self.repair.done())
     }
 }
 
@@ -154,20 +105,6 @@ impl<T> DerefMut for RecoveryGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { self.mutex.value().as_mut() }
-    }
-}
-
-impl<T> Drop for RecoveryGuard<'_, T> {
-    fn drop(&mut self) {
-        let handle = self.mutex.handle();
-        if let Some(list) = List::of_epoch(self.epoch) {
-            if self.found == 0 && panicking() {
-                handle.leave_poisoned();
-            } else {
-                handle.relinquish(self.found);
-            }
-            self.mutex.release(list, self.slot);
-        }
     }
 }
 

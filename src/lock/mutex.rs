@@ -7,7 +7,6 @@ use super::{LockError, MutexGuard, RecoveryGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, RawMutex};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
-use crate::sync::robust::{List, Slot};
 use crate::sys::time;
 use crate::wait::NEVER;
 use crate::{Error, Result};
@@ -48,7 +47,7 @@ unsafe impl Shared for RawMutex {}
 /// # Differences from `std::sync::Mutex`
 /// - A lock that the calling thread holds is [`LockError::Deadlock`], not a hang.
 /// - A thread can hold 1,024 locks at a time, then [`LockError::TooManyLocks`].
-/// - A leaked guard keeps its mutex in memory for as long as the process lives.
+/// - A leaked guard keeps its mutex locked and in memory for as long as its thread lives.
 /// - Not for signal handlers.
 ///
 /// # Trust
@@ -143,10 +142,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// [`Mutex::lock`], without `Deadlock`.
     #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
-        let list = self.handle.list()?;
-        // SAFETY: as in `acquire`.
-        let slot = unsafe { self.handle.try_lock(list) }.map_err(LockError::of_try)?;
-        self.enter(list, slot)
+        Ok(MutexGuard::new(self, self.handle.try_hold(|| self.is_valid())?))
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -223,12 +219,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn recover(&self) -> Result<RecoveryGuard<'_, T>, LockError> {
-        let (list, slot) = self.acquire(NEVER)?;
-        if !self.is_valid() {
-            self.release(list, slot);
-            return Err(LockError::Corrupted(NO_VALUE));
-        }
-        Ok(RecoveryGuard::new(self, list, slot))
+        Ok(RecoveryGuard::new(self, self.handle.repair(|| self.is_valid())?))
     }
 
     /// Acquires the lock and puts a new value in, whatever was there: also where it was
@@ -240,12 +231,9 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn reset(&self, value: T) -> Result<MutexGuard<'_, T>, LockError> {
-        let (list, slot) = self.acquire(NEVER)?;
-        self.handle.begin_repair(list);
         // SAFETY: the object's place for a `T`, which is the owner's.
-        unsafe { self.value.write(value) };
-        self.handle.end_repair(list);
-        Ok(MutexGuard::new(self, list, slot))
+        let hold = self.handle.renew(|| unsafe { self.value.write(value) })?;
+        Ok(MutexGuard::new(self, hold))
     }
 
     /// Says that a value is consistent although a thread panicked over it. (Not if one died.)
@@ -256,45 +244,12 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// # Blocking
     /// As [`Mutex::lock`].
     pub fn clear_poison(&self) -> Result<(), LockError> {
-        let (list, slot) = self.acquire(NEVER)?;
-        self.handle.clear_poison();
-        self.release(list, slot);
-        Ok(())
+        self.handle.forgive()
     }
 
     #[inline(always)]
     pub(super) fn lock_until(&self, deadline: u64) -> Result<MutexGuard<'_, T>, LockError> {
-        let (list, slot) = self.acquire(deadline)?;
-        self.enter(list, slot)
-    }
-
-    #[inline(always)]
-    fn acquire(&self, deadline: u64) -> Result<(List, Slot), LockError> {
-        let list = self.handle.list()?;
-        // SAFETY: this thread's list; the handle keeps the lock mapped, and if it is dropped while the
-        // lock is linked, for as long as that.
-        let slot = unsafe { self.handle.lock(list, deadline) }.map_err(LockError::of)?;
-        Ok((list, slot))
-    }
-
-    /// The owner's look at what it found.
-    #[inline(always)]
-    fn enter(&self, list: List, slot: Slot) -> Result<MutexGuard<'_, T>, LockError> {
-        let found = self.handle.enter(list);
-        if found == Condition::Clean {
-            if self.is_valid() {
-                return Ok(MutexGuard::new(self, list, slot));
-            }
-            self.handle.leave();
-        }
-        Err(self.refuse(list, slot, found))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refuse(&self, list: List, slot: Slot, found: Condition) -> LockError {
-        self.release(list, slot);
-        LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
+        Ok(MutexGuard::new(self, self.handle.hold(deadline, || self.is_valid())?))
     }
 
     /// Whether the bytes are a value. Nothing to do for most types.
@@ -315,21 +270,8 @@ impl<T> Mutex<T> {
         self.handle.owner_thread().is_some()
     }
 
-    pub(super) fn handle(&self) -> &Handle<RawMutex> {
-        &self.handle
-    }
-
     pub(super) fn value(&self) -> NonNull<T> {
         self.value
-    }
-
-    /// Releases the lock, which the calling thread has acquired in this process by this handle.
-    #[inline(always)]
-    pub(super) fn release(&self, list: List, slot: Slot) {
-        // SAFETY: as the caller says.
-        if !unsafe { self.handle.unlock(list, slot) } {
-            // Linked for as long as the thread lives, and so mapped.
-        }
     }
 }
 
