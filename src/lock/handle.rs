@@ -19,6 +19,9 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, Range};
 use std::ptr;
 
+/// No epoch, and not what a thread has that has not begun.
+const UNSETTLED: u32 = u32::MAX;
+
 /// A handle to an object that has one owner at a time, whose state is a `P`.
 pub(crate) struct Handle<P: Shared + 'static> {
     held: ManuallyDrop<Held<P>>,
@@ -35,7 +38,7 @@ impl<P: Shared + 'static> Handle<P> {
 
     fn over(held: Held<P>) -> Result<Self> {
         check_namespace(&held)?;
-        Ok(Handle { held: ManuallyDrop::new(held), settled: AtomicU32::new(0) })
+        Ok(Handle { held: ManuallyDrop::new(held), settled: AtomicU32::new(UNSETTLED) })
     }
 
     /// Another handle of the same process to the same object.
@@ -50,21 +53,23 @@ impl<P: Shared + 'static> Handle<P> {
     /// The calling thread's list, once it is sure that this process holds the object.
     #[inline(always)]
     pub(crate) fn list(&self) -> Result<List, LockError> {
-        let list = List::of_this_thread().ok_or(LockError::NoRobustList)?;
         // Relaxed: the number carries no data.
-        if self.settled.load(Relaxed) != list.epoch() {
-            self.settle(list)?;
+        match List::of_epoch(self.settled.load(Relaxed)) {
+            Some(list) => Ok(list),
+            None => self.settle(),
         }
-        Ok(list)
     }
 
     #[cold]
     #[inline(never)]
-    fn settle(&self, list: List) -> Result<(), LockError> {
-        check_namespace(&self.held)?;
-        self.held.attachment().settle()?;
-        self.settled.store(list.epoch(), Relaxed);
-        Ok(())
+    fn settle(&self) -> Result<List, LockError> {
+        let list = List::of_this_thread().ok_or(LockError::NoRobustList)?;
+        if self.settled.load(Relaxed) != list.epoch() {
+            check_namespace(&self.held)?;
+            self.held.attachment().settle()?;
+            self.settled.store(list.epoch(), Relaxed);
+        }
+        Ok(list)
     }
 }
 

@@ -112,45 +112,46 @@ impl Handle<RawMutex> {
 /// does nothing.
 pub(super) struct Hold<'a> {
     handle: &'a Handle<RawMutex>,
-    slot: Slot,
-    /// The fork epoch in which it was acquired.
+    /// The fork epoch in which it was acquired; inverted, where the thread was panicking by then: that
+    /// it does when it releases the lock says nothing.
     epoch: u32,
-    /// The thread was panicking when it acquired the lock: then that it does says nothing.
-    panicking: bool,
+    slot: Slot,
     thread: NotSend,
 }
 
 impl<'a> Hold<'a> {
     #[inline(always)]
     fn new(handle: &'a Handle<RawMutex>, list: List, slot: Slot) -> Self {
-        let (epoch, panicking) = (list.epoch(), panicking());
-        Hold { handle, slot, epoch, panicking, thread: PhantomData }
+        let mut epoch = list.epoch();
+        if panicking() {
+            epoch = !epoch;
+        }
+        Hold { handle, epoch, slot, thread: PhantomData }
     }
 }
 
-impl Hold<'_> {
-    #[cold]
-    #[inline(never)]
-    fn drop_in_panic(&self, list: List) {
-        if self.panicking {
-            self.handle.leave();
-        } else {
-            self.handle.leave_poisoned();
-        }
-        self.handle.release(list, self.slot);
+/// Lets go in a thread that panics, or did when it acquired the lock, or not at all in a forked child.
+#[cold]
+#[inline(never)]
+fn release_slowly(handle: &Handle<RawMutex>, epoch: u32, slot: Slot) {
+    if let Some(list) = List::of_epoch(epoch) {
+        handle.leave_poisoned();
+        handle.release(list, slot);
+    } else if let Some(list) = List::of_epoch(!epoch) {
+        handle.leave();
+        handle.release(list, slot);
     }
 }
 
 impl Drop for Hold<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(list) = List::of_epoch(self.epoch) {
-            if panicking() {
-                self.drop_in_panic(list);
-            } else {
+        match List::of_epoch(self.epoch) {
+            Some(list) if !panicking() => {
                 self.handle.leave();
                 self.handle.release(list, self.slot);
             }
+            _ => release_slowly(self.handle, self.epoch, self.slot),
         }
     }
 }
@@ -177,10 +178,13 @@ impl<'a> Repair<'a> {
     pub(super) fn done(self) -> Hold<'a> {
         let this = ManuallyDrop::new(self);
         let Repair { handle, slot, epoch, .. } = *this;
-        if let Some(list) = List::of_epoch(epoch) {
-            handle.end_repair(list);
+        match List::of_epoch(epoch) {
+            Some(list) => {
+                handle.end_repair(list);
+                Hold::new(handle, list, slot)
+            }
+            None => Hold { handle, epoch, slot, thread: PhantomData },
         }
-        Hold { handle, slot, epoch, panicking: panicking(), thread: PhantomData }
     }
 }
 

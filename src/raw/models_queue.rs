@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "loom's cells check every access")]
 
 use super::models::{Beacon, check, mortal};
-use super::queue::{Blocked, Claim, Control, Queue, Words};
+use super::queue::{Blocked, Claim, Control, Queue, Split, Words};
 use super::wait_cell::WaitCell;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::crash::Point;
@@ -50,7 +50,7 @@ impl Shared {
             slots: words(&self.slots),
             entries: words(&[]),
             lost: &self.lost,
-            shift: Queue::shift_of(self.slots.len()),
+            split: Split::of(self.slots.len()),
         }
     }
 

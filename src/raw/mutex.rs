@@ -129,14 +129,12 @@ impl RawMutex {
     /// returned true or the thread has ended.
     #[inline(always)]
     pub(crate) unsafe fn lock(&self, list: List, deadline: u64) -> Result<Slot, Refusal> {
-        if !list.has_room() {
-            return Err(Refusal::TooMany);
-        }
+        let Some(place) = list.place() else { return Err(Refusal::TooMany) };
         list.pending(&self.robust);
         // Acquire: pairs with the Release of the unlock, or the kernel's exchange.
         if self.word().compare_exchange(0, list.id(), Acquire, Relaxed).is_ok() {
-            // SAFETY: pending, with room, and ours by that exchange; the rest as the caller's.
-            return Ok(unsafe { self.acquired(list) });
+            // SAFETY: pending, and ours by that exchange; the rest as the caller's.
+            return Ok(self.acquired(|robust| unsafe { list.insert_at(robust, place) }));
         }
         // SAFETY: as the caller's; pending, with room.
         unsafe { self.lock_slow(list, deadline) }
@@ -152,13 +150,11 @@ impl RawMutex {
         unsafe { self.lock(list, 0) }
     }
 
-    /// # Safety
-    /// As [`RawMutex::lock`]; pending, with room, and the word is the caller's.
+    /// Has `link` link the word, which is ours alone, and so in no list.
     #[inline(always)]
-    unsafe fn acquired(&self, list: List) -> Slot {
+    fn acquired(&self, link: impl FnOnce(&RobustWord) -> Slot) -> Slot {
         point(Point::LockAcquired);
-        // SAFETY: the word is ours alone, so it is in no list.
-        let slot = unsafe { list.insert(&self.robust) };
+        let slot = link(&self.robust);
         // It stays pending until something else is: linked and pending is the same to the kernel.
         point(Point::LockLinked);
         slot
@@ -180,7 +176,7 @@ impl RawMutex {
                 let mine = list.id() | seen & WAITERS | announced;
                 if word.compare_exchange(seen, mine, Acquire, Relaxed).is_ok() {
                     // SAFETY: as the caller's, and ours by that exchange.
-                    return Ok(unsafe { self.acquired(list) });
+                    return Ok(self.acquired(|robust| unsafe { list.insert(robust) }));
                 }
                 continue;
             }

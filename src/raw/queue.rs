@@ -206,6 +206,22 @@ pub(crate) enum Blocked {
 pub(crate) struct Claim {
     pub(crate) index: usize,
     lap: u64,
+    /// Where it is: what was computed to claim it serves to use it, too.
+    pub(crate) at: NonNull<u8>,
+}
+
+impl Claim {
+    #[inline(always)]
+    fn of(words: &Words<'_>, index: usize, lap: u64) -> Self {
+        Claim { index, lap, at: words.at(index) }
+    }
+
+    /// Its word, which is there for as long as the queue that it was claimed of.
+    #[inline(always)]
+    fn word<'a>(self, _: &Queue<'a>) -> &'a AtomicU64 {
+        // SAFETY: as in `Words::word`; a claim is used with its own queue alone.
+        unsafe { self.at.cast().as_ref() }
+    }
 }
 
 /// One queue, wherever its parts are.
@@ -216,8 +232,22 @@ pub(crate) struct Queue<'a> {
     pub(crate) entries: Words<'a>,
     /// How many messages of each slot were lost. By whoever buries.
     pub(crate) lost: &'a [AtomicU64],
-    /// Bits of a position that say which slot.
-    pub(crate) shift: u32,
+    /// How a position is made of lap and slot.
+    pub(crate) split: Split,
+}
+
+/// The bits of a position that say which slot, the lap being above them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Split {
+    shift: u32,
+    mask: u64,
+}
+
+impl Split {
+    pub(crate) const fn of(capacity: usize) -> Self {
+        let slots = capacity.next_power_of_two() as u64;
+        Split { shift: slots.trailing_zeros(), mask: slots - 1 }
+    }
 }
 
 /// A position on its way round.
@@ -228,25 +258,23 @@ struct At {
 }
 
 impl Queue<'_> {
-    /// Bits of a position that say which of `capacity` slots.
-    pub(crate) const fn shift_of(capacity: usize) -> u32 {
-        capacity.next_power_of_two().trailing_zeros()
+    #[inline(always)]
+    fn at(&self, position: u64) -> At {
+        let Split { shift, mask } = self.split;
+        At { lap: position >> shift, index: (position & mask) as usize }
+    }
+
+    #[inline(always)]
+    fn position(&self, At { lap, index }: At) -> u64 {
+        lap << self.split.shift | index as u64
     }
 
     #[inline(always)]
     fn start(&self, hint: &Hint) -> Result<At, Blocked> {
         // Acquire: the claims up to there, so that their slots are not seen as they were before.
         let position = hint.position.load(Acquire);
-        let index = (position & ((1 << self.shift) - 1)) as usize;
-        if index >= self.slots.count {
-            return Err(Blocked::Contradiction);
-        }
-        Ok(At { lap: position >> self.shift, index })
-    }
-
-    #[inline(always)]
-    fn position(&self, At { lap, index }: At) -> u64 {
-        lap << self.shift | index as u64
+        let at = self.at(position);
+        if at.index < self.slots.count { Ok(at) } else { Err(Blocked::Contradiction) }
     }
 
     #[inline(always)]
@@ -262,9 +290,12 @@ impl Queue<'_> {
     #[inline(always)]
     fn advance(&self, hint: &Hint, at: At) {
         point(Point::Claimed);
+        let position = self.position(at);
+        let is_last = at.index + 1 == self.slots.count;
+        let next = if is_last { position | self.split.mask } else { position }.wrapping_add(1);
         // Release: the claims up to here, to the Acquire in `start`. A hint that goes back costs a
         // longer look.
-        hint.position.store(self.position(self.next(at)), Release);
+        hint.position.store(next, Release);
     }
 
     /// Claims the next free slot for writing.
@@ -275,12 +306,12 @@ impl Queue<'_> {
         let mine = Word::pack(at.lap, WRITING, me);
         // AcqRel: the last reader of the slot has read, and what this one knows of claims before.
         // Without a look before it, so that the line comes over once.
-        let claimed = self.slots.word(at.index).compare_exchange(free.0, mine.0, AcqRel, Acquire);
-        if claimed.is_err() {
+        let claim = Claim::of(&self.slots, at.index, at.lap);
+        if claim.word(self).compare_exchange(free.0, mine.0, AcqRel, Acquire).is_err() {
             return self.walk_write(me, at);
         }
         self.advance(&self.control.tail, at);
-        Ok(Claim { index: at.index, lap: at.lap })
+        Ok(claim)
     }
 
     #[cold]
@@ -296,7 +327,7 @@ impl Queue<'_> {
                 // AcqRel: as in `claim_write`.
                 if slot.compare_exchange(seen.0, mine.0, AcqRel, Relaxed).is_ok() {
                     self.advance(&self.control.tail, at);
-                    return Ok(Claim { index: at.index, lap: seen.lap() });
+                    return Ok(Claim::of(&self.slots, at.index, seen.lap()));
                 }
                 continue;
             }
@@ -335,7 +366,25 @@ impl Queue<'_> {
     /// Claims the next message for reading.
     #[inline(always)]
     pub(crate) fn claim_read(&self, me: u64) -> Result<Claim, Blocked> {
-        let mut at = self.start(&self.control.head)?;
+        let at = self.start(&self.control.head)?;
+        let full = Word::pack(at.lap, FULL, 0);
+        let mine = Word::pack(at.lap, READING, me);
+        let claim = Claim::of(&self.slots, at.index, at.lap);
+        let word = claim.word(self);
+        // A look first, so that who finds nothing leaves the line to its producer. Relaxed: decides
+        // nothing. AcqRel: the message, and what this one knows of claims before.
+        if word.load(Relaxed) != full.0
+            || word.compare_exchange(full.0, mine.0, AcqRel, Relaxed).is_err()
+        {
+            return self.walk_read(me, at);
+        }
+        self.advance(&self.control.head, at);
+        Ok(claim)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn walk_read(&self, me: u64, mut at: At) -> Result<Claim, Blocked> {
         for _ in 0..STEPS + 4 * self.slots.count {
             let slot = self.slots.word(at.index);
             // Acquire: the message, and what its state says of others.
@@ -343,10 +392,10 @@ impl Queue<'_> {
             let ahead = seen.laps_from(at.lap);
             if ahead == 0 && seen.state() == FULL {
                 let mine = Word::pack(seen.lap(), READING, me);
-                // AcqRel: the message, and what this one knows of claims before.
+                // AcqRel: as in `claim_read`.
                 if slot.compare_exchange(seen.0, mine.0, AcqRel, Relaxed).is_ok() {
                     self.advance(&self.control.head, at);
-                    return Ok(Claim { index: at.index, lap: seen.lap() });
+                    return Ok(Claim::of(&self.slots, at.index, seen.lap()));
                 }
                 continue;
             }
@@ -366,7 +415,7 @@ impl Queue<'_> {
     pub(crate) fn publish(&self, claim: Claim) {
         point(Point::Written);
         // Release: the message, to the claim for reading.
-        self.slots.word(claim.index).store(Word::pack(claim.lap, FULL, 0).0, Release);
+        claim.word(self).store(Word::pack(claim.lap, FULL, 0).0, Release);
         point(Point::Published);
     }
 
@@ -375,13 +424,17 @@ impl Queue<'_> {
     pub(crate) fn free(&self, claim: Claim) {
         // Release: the reads of the message, to the next claim for writing.
         let freed = Word::pack(claim.lap, FREE, 0).freed();
-        self.slots.word(claim.index).store(freed.0, Release);
+        claim.word(self).store(freed.0, Release);
         point(Point::Published);
     }
 
     /// The number of the message in a slot: how many were claimed before it.
     pub(crate) fn number(&self, claim: Claim) -> u64 {
-        claim.lap.wrapping_mul(self.slots.count as u64).wrapping_add(claim.index as u64)
+        self.number_of(At { lap: claim.lap, index: claim.index })
+    }
+
+    fn number_of(&self, At { lap, index }: At) -> u64 {
+        lap.wrapping_mul(self.slots.count as u64).wrapping_add(index as u64)
     }
 
     /// Wakes consumers, after something became theirs to take.
@@ -446,7 +499,7 @@ impl Queue<'_> {
             let count = lost & ((1 << LOST_BITS) - 1);
             if count > 0 {
                 total += count;
-                each(self.number(Claim { index, lap: lost >> LOST_BITS }));
+                each(self.number_of(At { lap: lost >> LOST_BITS, index }));
             }
         }
         total

@@ -44,6 +44,9 @@ pub(crate) mod model {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Slot(*const RobustWord);
 
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Place(());
+
     #[derive(Debug, Default)]
     struct Thread {
         id: u32,
@@ -80,6 +83,15 @@ pub(crate) mod model {
 
         pub(crate) fn settled(self) {
             self.thread.pending.set(None);
+        }
+
+        pub(crate) fn place(self) -> Option<Place> {
+            Some(Place(()))
+        }
+
+        pub(crate) unsafe fn insert_at(self, word: &RobustWord, _: Place) -> Slot {
+            // SAFETY: as the caller's.
+            unsafe { self.insert(word) }
         }
 
         pub(crate) unsafe fn insert(self, word: &RobustWord) -> Slot {

@@ -51,6 +51,8 @@ pub(super) struct End {
     number: AtomicU32,
     /// 1: sleepers reach this process with their barrier.
     registered: AtomicU32,
+    /// The same epoch, if sleepers reach this process; another number if not.
+    quick: AtomicU32,
     /// Messages taken, for [`TAKES_PER_LOOK`].
     takes: AtomicU32,
     strategy: WaitStrategy,
@@ -75,6 +77,7 @@ impl End {
             epoch: AtomicU32::new(0),
             number: AtomicU32::new(0),
             registered: AtomicU32::new(0),
+            quick: AtomicU32::new(CLOSED),
             takes: AtomicU32::new(0),
             strategy,
             attachment,
@@ -120,10 +123,13 @@ impl End {
     #[cold]
     #[inline(never)]
     fn enter_late(&self) -> Result<u64, ChannelError> {
+        if self.epoch.load(Acquire) != CLOSED {
+            self.enter()?;
+        }
+        // It may have been closed meanwhile.
         if self.epoch.load(Acquire) == CLOSED {
             return Err(ChannelError::Closed);
         }
-        self.enter()?;
         Ok(u64::from(self.number.load(Relaxed)))
     }
 
@@ -138,7 +144,7 @@ impl End {
         {
             let _turn = membership.turn();
             let epoch = fork::epoch();
-            if self.epoch.load(Acquire) == epoch {
+            if [epoch, CLOSED].contains(&self.epoch.load(Acquire)) {
                 return Ok(());
             }
             self.admit(stamp, stamp)?;
@@ -149,6 +155,8 @@ impl End {
             self.registered.store(u32::from(registered), Relaxed);
             // Release: the number, to the Acquire in `me`.
             self.epoch.store(epoch, Release);
+            // Release: as above.
+            self.quick.store(if registered { epoch } else { CLOSED }, Release);
         }
         self.changed();
         Ok(())
@@ -205,7 +213,11 @@ impl End {
     /// Gives this handle up; it answers [`ChannelError::Closed`] from now on.
     pub(super) fn close(&self) {
         let core = self.attachment.core();
-        let epoch = self.epoch.swap(CLOSED, SeqCst);
+        let epoch = {
+            let _turn = core.membership_if_any().map(|membership| membership.turn());
+            self.quick.store(CLOSED, SeqCst);
+            self.epoch.swap(CLOSED, SeqCst)
+        };
         if epoch == CLOSED {
             return;
         }
@@ -242,11 +254,12 @@ impl End {
         }
     }
 
-    /// By what this process claims, where nothing has to be done for that first.
+    /// By what this process claims, where nothing has to be done for that first and who sleeps is
+    /// reached.
     #[inline(always)]
     fn known(&self) -> Option<u64> {
         // Acquire and Relaxed: as in `me`.
-        let known = self.epoch_word.load(Relaxed) == self.epoch.load(Acquire);
+        let known = self.epoch_word.load(Relaxed) == self.quick.load(Acquire);
         known.then(|| u64::from(self.number.load(Relaxed)))
     }
 
@@ -266,9 +279,22 @@ impl End {
         self.queue().claim_read(me).ok()
     }
 
-    /// Frees a slot whose message was read.
+    /// Publishes what [`End::found_space`] found.
     #[inline(always)]
-    pub(super) fn free(&self, claim: Claim) {
+    pub(super) fn publish_found(&self, claim: Claim) {
+        self.queue().publish(claim);
+        self.queue().notify_items(true);
+    }
+
+    /// Frees what [`End::found_message`] found.
+    #[inline(always)]
+    pub(super) fn free_found(&self, claim: Claim) {
+        self.queue().free(claim);
+        self.queue().notify_space(true);
+    }
+
+    /// Frees a slot whose message was read.
+    fn free(&self, claim: Claim) {
         self.queue().free(claim);
         self.queue().notify_space(self.is_registered());
     }

@@ -28,7 +28,7 @@ pub struct Slot<'a, T: Element> {
 
 impl<'a, T: Element> Slot<'a, T> {
     pub(super) fn new(end: &'a End, claim: Claim) -> Self {
-        let value = value_of::<T>(end, claim);
+        let value = value_of::<T>(claim);
         Slot { end, claim, epoch: end.epoch(), value, element: PhantomData }
     }
 
@@ -91,7 +91,7 @@ pub struct Loan<'a, T: Element> {
 
 impl<'a, T: Element> Loan<'a, T> {
     pub(super) fn new(end: &'a End, taken: Taken) -> Self {
-        let value = taken_value::<T>(end, taken);
+        let value = taken_value::<T>(taken);
         Loan { end, taken, epoch: end.epoch(), value, element: PhantomData }
     }
 
@@ -128,13 +128,12 @@ impl<'a, T: Element> Loan<'a, T> {
 }
 
 /// Where a message that was taken is.
-pub(super) fn taken_value<T>(end: &End, taken: Taken) -> *const T {
+pub(super) fn taken_value<T>(taken: Taken) -> *const T {
     match taken {
-        Taken::Slot(claim) => value_of::<T>(end, claim),
+        Taken::Slot(claim) => value_of::<T>(claim),
         Taken::Entry { entry, .. } => {
-            let place = end.queue().entries.at(entry.index);
             // SAFETY: an entry has room for a value behind two words.
-            unsafe { place.add(value_offset(2, align_of::<T>())) }.cast().as_ptr()
+            unsafe { entry.at.add(value_offset(2, align_of::<T>())) }.cast().as_ptr()
         }
     }
 }

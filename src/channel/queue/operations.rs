@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Where the value of a claimed slot is.
 #[inline(always)]
-pub(super) fn value_of<T>(end: &End, claim: Claim) -> *mut T {
-    let place = end.queue().slots.at(claim.index);
+pub(super) fn value_of<T>(claim: Claim) -> *mut T {
     // SAFETY: a slot has room for a value behind one word.
-    unsafe { place.add(const { value_offset(1, align_of::<T>()) }) }.cast().as_ptr()
+    unsafe { claim.at.add(const { value_offset(1, align_of::<T>()) }) }.cast().as_ptr()
 }
 
 /// Copies a value and checks the copy.
@@ -51,14 +50,14 @@ fn put<T: Element>(
     // By itself, so that what is nearly always found stays in registers.
     if let Some(found) = end.found_space() {
         // SAFETY: the slot is claimed, mapped and aligned.
-        unsafe { value_of::<T>(end, found).write(value) };
-        end.publish(found);
+        unsafe { value_of::<T>(found).write(value) };
+        end.publish_found(found);
         return Ok(());
     }
     match claim() {
         Ok(claim) => {
             // SAFETY: the slot is claimed, mapped and aligned.
-            unsafe { value_of::<T>(end, claim).write(value) };
+            unsafe { value_of::<T>(claim).write(value) };
             end.publish(claim);
             Ok(())
         }
@@ -74,13 +73,13 @@ fn get<T: Element>(
     // As in `put`.
     if let Some(found) = end.found_message() {
         // SAFETY: the message is claimed, mapped and aligned.
-        let value = unsafe { read(value_of::<T>(end, found).cast_const()) };
-        end.free(found);
+        let value = unsafe { read(value_of::<T>(found).cast_const()) };
+        end.free_found(found);
         return value;
     }
     let taken = take()?;
     // SAFETY: the message is claimed, mapped and aligned.
-    let value = unsafe { read(taken_value::<T>(end, taken)) };
+    let value = unsafe { read(taken_value::<T>(taken)) };
     end.finish(taken);
     value
 }

@@ -5,7 +5,7 @@
 use super::Element;
 use super::members::{MEMBERS, Member, Members, PRESENT};
 use crate::layout::{LINES, Plan};
-use crate::raw::queue::{Control, Queue, Words};
+use crate::raw::queue::{Control, Queue, Split, Words};
 use crate::segment::{Attachment, Core, Kind, Location, Mapping, ObjectInfo, Place, Shared};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::{Error, Result};
@@ -148,7 +148,7 @@ impl Parts {
             slots: words(layout.slots, layout.slot_stride, info.capacity)?,
             entries: words(layout.entries, layout.entry_stride, entries)?,
             lost: mapping.slice(base + layout.lost, info.capacity)?,
-            shift: Queue::shift_of(info.capacity as usize),
+            split: Split::of(info.capacity as usize),
         };
         let members = Members {
             present: mapping.slice(base + layout.present, PRESENT as u64)?,

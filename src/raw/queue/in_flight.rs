@@ -20,7 +20,7 @@ impl Queue<'_> {
                 && entry.compare_exchange(seen.0, mine.0, Acquire, Relaxed).is_ok()
             {
                 self.control.next_entry.store((index + 1) as u32, Relaxed);
-                return Some(Claim { index, lap: seen.lap() });
+                return Some(Claim::of(&self.entries, index, seen.lap()));
             }
         }
         None
@@ -30,20 +30,19 @@ impl Queue<'_> {
     pub(crate) fn free_entry(&self, claim: Claim) {
         // Release: the holder's accesses, to the next claim.
         let freed = Word::pack(claim.lap, FREE, 0).freed();
-        self.entries.word(claim.index).store(freed.0, Release);
+        claim.word(self).store(freed.0, Release);
     }
 
     /// The number of the message in an entry that the caller has.
     pub(crate) fn number_in(&self, entry: Claim) -> u64 {
         let origin = self.entries.second(entry.index).load(Relaxed);
-        let index = (origin & ((1 << self.shift) - 1)) as usize;
-        self.number(Claim { index, lap: origin >> self.shift })
+        self.number_of(self.at(origin))
     }
 
     /// Lets the message of an entry come again.
     pub(crate) fn give_back(&self, claim: Claim) {
         // Release: the message.
-        self.entries.word(claim.index).store(Word::pack(claim.lap, FULL, 0).0, Release);
+        claim.word(self).store(Word::pack(claim.lap, FULL, 0).0, Release);
         point(Point::Published);
         // Release: after the entry. Who dies before it is swept, which looks at every entry.
         self.control.waiting.store(1, Release);
@@ -119,7 +118,7 @@ impl Queue<'_> {
         self.entries.second(entry.index).store(origin, Relaxed);
         point(Point::Written);
         // Release: the message and where it comes from, to who sweeps or takes it.
-        self.entries.word(entry.index).store(Word::pack(entry.lap, READING, me).0, Release);
+        entry.word(self).store(Word::pack(entry.lap, READING, me).0, Release);
         point(Point::Published);
         self.free(slot);
     }
@@ -137,7 +136,7 @@ impl Queue<'_> {
             {
                 // There may be more.
                 self.control.waiting.store(1, Release);
-                return Some(Claim { index, lap: seen.lap() });
+                return Some(Claim::of(&self.entries, index, seen.lap()));
             }
         }
         None
@@ -173,7 +172,7 @@ impl Queue<'_> {
             };
             copy(index, entry.index);
             // Only the sweeper ends the claim of a dead reader, so the slot is as it was.
-            self.moved(Claim { index, lap: seen.lap() }, entry, SWEEPER);
+            self.moved(Claim::of(&self.slots, index, seen.lap()), entry, SWEEPER);
             self.give_back(entry);
         }
         for index in 0..self.entries.count {
@@ -199,7 +198,7 @@ impl Queue<'_> {
         }
         // The slot first: else its message would come twice.
         let origin = self.entries.second(index).load(Relaxed);
-        let from = (origin & ((1 << self.shift) - 1)) as usize;
+        let from = self.at(origin).index;
         if from < self.slots.count {
             let slot = self.slots.word(from);
             let word = Word(slot.load(Acquire));
@@ -227,7 +226,7 @@ impl Queue<'_> {
                 && is_dead()
                 && entry.compare_exchange(seen.0, ours.0, AcqRel, Relaxed).is_ok()
             {
-                return Some(Claim { index, lap: seen.lap() });
+                return Some(Claim::of(&self.entries, index, seen.lap()));
             }
         }
         self.claim_entry(SWEEPER)

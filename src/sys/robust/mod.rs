@@ -33,7 +33,7 @@ use std::ops::Range;
 use std::ptr;
 use thread::{APART, Thread};
 
-pub(crate) use thread::Slot;
+pub(crate) use thread::{Place, Slot};
 
 /// Somebody may sleep on the word.
 pub(crate) const WAITERS: u32 = libc::FUTEX_WAITERS;
@@ -167,6 +167,13 @@ impl List {
         self.thread.find(word.node()).map(|_| Slot(()))
     }
 
+    /// Where the thread's next lock goes; `None`: it may not hold one more. To be asked before the
+    /// lock is acquired, so that only stores are left to do when it is.
+    #[inline(always)]
+    pub(crate) fn place(self) -> Option<Place> {
+        self.thread.place()
+    }
+
     /// Links a lock that the thread has just acquired. It is [pending](List::pending), and
     /// [`List::has_room`] has said yes.
     ///
@@ -176,7 +183,17 @@ impl List {
     #[inline(always)]
     pub(crate) unsafe fn insert(self, word: &RobustWord) -> Slot {
         // SAFETY: as the caller's.
-        unsafe { self.enlist(word) }
+        unsafe { self.enlist(word, self.thread.place_in_room()) }
+    }
+
+    /// The same at the place that [`List::place`] has found.
+    ///
+    /// # Safety
+    /// As [`List::insert`]; the thread has linked and taken out nothing since.
+    #[inline(always)]
+    pub(crate) unsafe fn insert_at(self, word: &RobustWord, place: Place) -> Slot {
+        // SAFETY: as the caller's.
+        unsafe { self.enlist(word, place) }
     }
 
     /// Takes a lock out that the thread is about to release, if it is the first of the list and the
@@ -217,7 +234,7 @@ impl List {
         let head = ptr::from_ref(self.thread.head()) as u64;
         word.previous.store(head, Ordering::Relaxed);
         // SAFETY: as the caller's; there is room.
-        let slot = unsafe { self.enlist(word) };
+        let slot = unsafe { self.enlist(word, self.thread.place_in_room()) };
         self.settled();
         Some(slot)
     }
@@ -244,20 +261,19 @@ impl List {
     }
 
     /// # Safety
-    /// As [`List::insert`]; there is room, and the word is pending.
+    /// As [`List::insert`]; the place is the next, and the word is pending.
     #[inline(always)]
-    unsafe fn enlist(self, word: &RobustWord) -> Slot {
-        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
-        let first = head.next.load(Ordering::Relaxed);
-        word.next.store(first, Ordering::Relaxed);
+    unsafe fn enlist(self, word: &RobustWord, place: Place) -> Slot {
+        let node = word.node();
+        word.next.store(place.first, Ordering::Relaxed);
         let mut entry = node;
-        if first != thread.newest() {
+        if place.first != place.newest {
             // SAFETY: what the head leads to.
-            entry |= unsafe { self.above(first, node) };
+            entry |= unsafe { self.above(place.first, node) };
         }
-        thread.push(entry);
+        self.thread.push(place, entry);
         compiler_fence(Ordering::SeqCst);
-        head.next.store(node, Ordering::Relaxed);
+        place.head.next.store(node, Ordering::Relaxed);
         Slot(())
     }
 
@@ -283,12 +299,12 @@ impl List {
     #[inline(always)]
     unsafe fn delist_first(self, word: &RobustWord) -> bool {
         let (thread, head, node) = (self.thread, self.thread.head(), word.node());
-        let is_first = head.next.load(Ordering::Relaxed) == node && thread.newest() == node;
-        if is_first {
-            head.next.store(thread.second() & !APART, Ordering::Relaxed);
-            thread.pop();
+        if head.next.load(Ordering::Relaxed) != node {
+            return false;
         }
-        is_first
+        let Some(next) = thread.pop(node) else { return false };
+        head.next.store(next & !APART, Ordering::Relaxed);
+        true
     }
 
     /// # Safety

@@ -157,7 +157,7 @@ fn begin() -> Option<&'static Thread> {
 
 impl Thread {
     #[inline(always)]
-    pub(super) fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &'static Head {
         // SAFETY: set by `begin`, which is before any use of it, and libc's for as long as the
         // thread lives.
         unsafe { &*self.head.get() }
@@ -187,31 +187,49 @@ impl Thread {
         self.epoch.get() != 0 && self.newest() & !APART == node
     }
 
-    /// Notes a word that is linked now. There is room.
+    /// Where the next word goes; `None`: there is room for no more locks.
     #[inline(always)]
-    pub(super) fn push(&self, entry: u64) {
-        let top = self.top().wrapping_add(1);
-        // SAFETY: there is room, so it points to an entry.
-        let place = unsafe { &*top };
-        // Mostly it is the lock that was there before: a look is cheaper than a store.
-        if place.load(Ordering::Relaxed) != entry {
-            place.store(entry, Ordering::Relaxed);
-        }
+    pub(super) fn place(&self) -> Option<Place> {
+        let top = self.top();
+        (top != self.limit.get()).then(|| self.place_above(top))
+    }
+
+    /// Where the next word goes. There is room.
+    pub(super) fn place_in_room(&self) -> Place {
+        self.place_above(self.top())
+    }
+
+    #[inline(always)]
+    fn place_above(&self, top: *mut AtomicU64) -> Place {
+        let head = self.head();
+        let first = head.next.load(Ordering::Relaxed);
+        // SAFETY: `top` points to an entry.
+        let newest = unsafe { &*top }.load(Ordering::Relaxed);
+        Place { head, first, newest, entry: top.wrapping_add(1) }
+    }
+
+    /// Notes a word that is linked now, at the place that is the next.
+    #[inline(always)]
+    pub(super) fn push(&self, place: Place, entry: u64) {
+        // SAFETY: there was room above the newest.
+        unsafe { &*place.entry }.store(entry, Ordering::Relaxed);
         // Release: the entry, to who looks from another thread.
-        self.top.store(top, Ordering::Release);
+        self.top.store(place.entry, Ordering::Release);
     }
 
-    /// The entry below the newest, which is not the head's.
+    /// Forgets the newest if it is this node's and no node of libc's is known to be below it; gives
+    /// the entry below.
     #[inline(always)]
-    pub(super) fn second(&self) -> u64 {
-        // SAFETY: `top` is above the first entry, the head's.
-        unsafe { &*self.top().wrapping_sub(1) }.load(Ordering::Relaxed)
-    }
-
-    /// Forgets the newest, which is not the head's.
-    #[inline(always)]
-    pub(super) fn pop(&self) {
-        self.top.store(self.top().wrapping_sub(1), Ordering::Relaxed);
+    pub(super) fn pop(&self, node: u64) -> Option<u64> {
+        let top = self.top();
+        // SAFETY: `top` points to an entry.
+        if unsafe { &*top }.load(Ordering::Relaxed) != node {
+            return None;
+        }
+        let second = top.wrapping_sub(1);
+        self.top.store(second, Ordering::Relaxed);
+        // SAFETY: no node is the head's, whose entry is the first: so there is one below.
+        Some(unsafe { &*second }.load(Ordering::Relaxed))
     }
 
     /// Makes room for a word that is no lock; false: there are as many as may be.
@@ -299,6 +317,18 @@ impl Thread {
             unsafe { fork::unmap(ptr::from_ref(self).cast_mut().cast(), size_of::<Thread>()) };
         }
     }
+}
+
+/// Where the next word goes in the list and in the records.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(super) head: &'static Head,
+    /// What the head leads to.
+    pub(super) first: u64,
+    /// The newest entry.
+    pub(super) newest: u64,
+    /// The one after it.
+    entry: *mut AtomicU64,
 }
 
 /// Where a word stands.
