@@ -147,7 +147,7 @@ queue=src/raw/queue.rs
 mutant message-published-relaxed $queue 's/(Word::pack\(claim\.lap, FULL, 0\)\.0, )Release/${1}Relaxed/'
 mutant message-claimed-relaxed $queue 's/(full\.0, mine\.0, )AcqRel/${1}Relaxed/; s/(let seen = Word\(slot\.load\()Acquire(\)\);\n            let ahead = seen\.laps_from\(at\.lap\);\n            if ahead == 0 && seen\.state\(\) == FULL.*?seen\.0, mine\.0, )AcqRel/${1}Relaxed${2}Relaxed/s'
 mutant slot-freed-relaxed $queue 's/(word\(self\)\.store\(freed\.0, )Release/${1}Relaxed/'
-mutant slot-freed-for-the-same-lap $queue 's/self\.lap\(\)\.wrapping_add\(1\), FREE/self.lap(), FREE/'
+mutant slot-freed-for-the-same-lap src/raw/queue/words.rs 's/self\.lap\(\)\.wrapping_add\(1\), FREE/self.lap(), FREE/'
 mutant consumers-of-the-queue-not-woken $queue 's/self\.control\.items\.wake\(\)/()/'
 mutant producers-of-the-queue-not-woken $queue 's/self\.control\.space\.wake\(\)/()/'
 mutant lost-message-not-counted $queue 's/            self\.count_lost\(index, word\);\n//'

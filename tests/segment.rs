@@ -1602,6 +1602,40 @@ fn a_killed_maker_of_a_large_object_leaves_its_label_and_its_place() {
 }
 
 #[test]
+fn memory_moves_into_huge_pages_under_its_users() {
+    let _watchdog = watchdog();
+    let name = name("huge");
+    let array = Array::create(&name, 1 << 20, 7u64).unwrap();
+    array.set(1 << 19, 8).unwrap();
+    let theirs = array.clone();
+    let (told, mut tells) = commons::spsc::ring::<u64>(1).unwrap();
+    let reader: Child<u64> = child(move || {
+        let mut told = told;
+        let mut sum = 0;
+        for round in 0..20 {
+            sum = theirs.iter().sum();
+            assert_eq!(sum, (7 << 20) + 1);
+            if round == 0 {
+                told.push(1).unwrap();
+            }
+        }
+        sum
+    });
+    tells.pop().unwrap();
+    match array.use_huge_pages() {
+        // Whole ones within 8 MiB, wherever they begin, minus those that the kernel had none for.
+        Ok(bytes) => assert!(bytes.is_multiple_of(2 << 20) && bytes <= 8 << 20, "{bytes}"),
+        Err(error) => assert!(matches!(error, Error::Os { .. }), "{error}"),
+    }
+    assert_eq!(reader.finish(), (7 << 20) + 1);
+    assert_eq!(array.iter().sum::<u64>(), (7 << 20) + 1);
+    let small = Array::new(100, 0u8).unwrap();
+    assert_eq!(small.use_huge_pages().unwrap(), 0);
+    assert_eq!(Segment::anonymous(100).unwrap().use_huge_pages().unwrap(), 0);
+    Array::<u64>::unlink(&name).unwrap();
+}
+
+#[test]
 fn large_objects_without_a_name_give_their_memory_back() {
     let _watchdog = watchdog();
     // In a child: what it has is its own doing alone.

@@ -30,8 +30,6 @@
 //! | `READING` *n*, member | the member has the message of position `origin`; the slot may not be free yet |
 //! | `FULL` *n* | waits for another consumer |
 
-#![allow(unsafe_code, reason = "finds words between the values in shared memory")]
-
 use super::wait_cell::WaitCell;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -39,63 +37,19 @@ use crate::sync::atomic::{
 };
 use crate::sync::crash::{Point, point};
 use crate::sync::{barrier, const_fn};
-use core::marker::PhantomData;
-use core::ptr::NonNull;
+use words::{At, FREE, FULL, LAP_SHIFT, MEMBER_BITS, READING, WRITING};
 
-const FREE: u64 = 0;
-const WRITING: u64 = 1;
-const FULL: u64 = 2;
-const READING: u64 = 3;
+pub(crate) use words::{Claim, Split, Word, Words};
 
-const MEMBER_BITS: u32 = 11;
-const STATE_BITS: u32 = 2;
-const LAP_SHIFT: u32 = MEMBER_BITS + STATE_BITS;
-const LAP_BITS: u32 = 64 - LAP_SHIFT;
+mod in_flight;
+mod words;
+
 /// The member that moves the messages of the dead: whoever has [`Control::sweeper`].
 pub(crate) const SWEEPER: u64 = 1 << (MEMBER_BITS - 1);
 /// Steps of a walk that no sound queue needs, beside some for each slot.
 const STEPS: usize = 4096;
 /// Bits of a word of `lost` that count; above them is the lap that was counted last.
 const LOST_BITS: u32 = 24;
-
-/// The word of a slot or an entry: lap, state, member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Word(u64);
-
-impl Word {
-    #[inline(always)]
-    const fn pack(lap: u64, state: u64, member: u64) -> Word {
-        Word(lap << LAP_SHIFT | state << MEMBER_BITS | member)
-    }
-    #[inline(always)]
-    const fn lap(self) -> u64 {
-        self.0 >> LAP_SHIFT
-    }
-    #[inline(always)]
-    const fn state(self) -> u64 {
-        self.0 >> MEMBER_BITS & ((1 << STATE_BITS) - 1)
-    }
-    /// Who claimed it.
-    #[inline(always)]
-    pub(crate) const fn member(self) -> u64 {
-        self.0 & ((1 << MEMBER_BITS) - 1)
-    }
-    const fn is_claimed(self) -> bool {
-        self.state() & 1 != 0
-    }
-    const fn is_claimed_by(self, member: u64) -> bool {
-        self.is_claimed() && self.member() == member
-    }
-    /// Laps from `lap` to this word's, of which there are 2^51 in a circle.
-    #[inline(always)]
-    const fn laps_from(self, lap: u64) -> i64 {
-        ((self.lap().wrapping_sub(lap)) << (64 - LAP_BITS)) as i64 >> (64 - LAP_BITS)
-    }
-    /// The same slot, free for its next message.
-    const fn freed(self) -> Word {
-        Word::pack(self.lap().wrapping_add(1), FREE, 0)
-    }
-}
 
 /// A hint, on lines of its own.
 #[repr(C, align(128))]
@@ -151,45 +105,6 @@ impl Control {
     }
 }
 
-/// Words at equal distances, each followed by what goes with it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Words<'a> {
-    first: NonNull<u8>,
-    stride: usize,
-    pub(crate) count: usize,
-    memory: PhantomData<&'a AtomicU64>,
-}
-
-impl<'a> Words<'a> {
-    /// # Safety
-    /// For `'a`, there are `count` atomics, `stride` bytes from one to the next, from `first` on.
-    pub(crate) unsafe fn new(first: NonNull<u8>, stride: usize, count: usize) -> Self {
-        Words { first, stride, count, memory: PhantomData }
-    }
-
-    /// Where number `index` and what goes with it are; `index` is below `count`.
-    #[inline(always)]
-    pub(crate) fn at(&self, index: usize) -> NonNull<u8> {
-        debug_assert!(index < self.count);
-        // SAFETY: within what `new` was promised; every index is checked where it comes from.
-        unsafe { self.first.add(index * self.stride) }
-    }
-
-    #[inline(always)]
-    fn word(&self, index: usize) -> &'a AtomicU64 {
-        // SAFETY: there is an atomic, as `new` was promised.
-        unsafe { self.at(index).cast().as_ref() }
-    }
-
-    /// The word behind the word: the origin of an entry.
-    fn second(&self, index: usize) -> &'a AtomicU64 {
-        // SAFETY: entries have two atomics each.
-        let second = unsafe { self.at(index).cast::<AtomicU64>().add(1) };
-        // SAFETY: as above.
-        unsafe { second.as_ref() }
-    }
-}
-
 /// Why there was nothing to claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -199,29 +114,6 @@ pub(crate) enum Blocked {
     By { index: usize, word: Word },
     /// The words contradict each other.
     Contradiction,
-}
-
-/// A slot or an entry that the caller has claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
-    pub(crate) index: usize,
-    lap: u64,
-    /// Where it is: what was computed to claim it serves to use it, too.
-    pub(crate) at: NonNull<u8>,
-}
-
-impl Claim {
-    #[inline(always)]
-    fn of(words: &Words<'_>, index: usize, lap: u64) -> Self {
-        Claim { index, lap, at: words.at(index) }
-    }
-
-    /// Its word, which is there for as long as the queue that it was claimed of.
-    #[inline(always)]
-    fn word<'a>(self, _: &Queue<'a>) -> &'a AtomicU64 {
-        // SAFETY: as in `Words::word`; a claim is used with its own queue alone.
-        unsafe { self.at.cast().as_ref() }
-    }
 }
 
 /// One queue, wherever its parts are.
@@ -234,27 +126,6 @@ pub(crate) struct Queue<'a> {
     pub(crate) lost: &'a [AtomicU64],
     /// How a position is made of lap and slot.
     pub(crate) split: Split,
-}
-
-/// The bits of a position that say which slot, the lap being above them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Split {
-    shift: u32,
-    mask: u64,
-}
-
-impl Split {
-    pub(crate) const fn of(capacity: usize) -> Self {
-        let slots = capacity.next_power_of_two() as u64;
-        Split { shift: slots.trailing_zeros(), mask: slots - 1 }
-    }
-}
-
-/// A position on its way round.
-#[derive(Clone, Copy)]
-struct At {
-    lap: u64,
-    index: usize,
 }
 
 impl Queue<'_> {
@@ -539,5 +410,3 @@ impl Queue<'_> {
         false
     }
 }
-
-mod in_flight;

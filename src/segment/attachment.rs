@@ -81,6 +81,11 @@ impl Attachment {
         self.core.mapping().prefault(self.place.payload, self.place.payload_size);
     }
 
+    /// Has the kernel put the object into huge pages, and gives the bytes of those that it has.
+    pub(crate) fn collapse(&self) -> Result<usize> {
+        self.core.mapping().collapse(self.place.payload, self.place.payload_size)
+    }
+
     pub(crate) fn info(&self) -> &ObjectInfo {
         &self.info
     }

@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "turns offsets into references")]
 
 use crate::sys::file;
+use crate::sys::map::Map;
 use crate::{Error, Result};
-use memmap2::{Advice, MmapOptions, MmapRaw};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Types that may be referred to in place while other processes write them.
@@ -24,7 +25,7 @@ unsafe impl Shared for crate::sync::atomic::AtomicU64 {}
 /// holds a lock, so questions about locks go through it.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    map: MmapRaw,
+    map: Map,
     file: OwnedFd,
     name: String,
 }
@@ -32,9 +33,10 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps the whole of a file whose space is reserved. `name` is what messages call it.
     pub(crate) fn new(file: OwnedFd, name: String) -> Result<Self> {
-        let map = MmapOptions::new()
-            .map_raw(file.as_raw_fd())
-            .map_err(Error::os("mmap", name.as_str()))?;
+        let status = file::status(file.as_fd()).map_err(Error::os("fstat", name.as_str()))?;
+        let length = usize::try_from(status.size).map_err(|_| io::ErrorKind::FileTooLarge.into());
+        let map = length.and_then(|length| Map::new(file.as_fd(), length));
+        let map = map.map_err(Error::os("mmap", name.as_str()))?;
         Ok(Mapping { map, file, name })
     }
 
@@ -65,8 +67,7 @@ impl Mapping {
             return Err(self.corrupted("an offset leads out of the segment"));
         }
         // SAFETY: `offset` is at most the length of the mapping.
-        let address = unsafe { self.map.as_mut_ptr().add(offset as usize) };
-        NonNull::new(address).ok_or_else(|| self.corrupted("it is mapped nowhere"))
+        Ok(unsafe { self.map.address().add(offset as usize) })
     }
 
     /// What lies at an offset.
@@ -88,7 +89,13 @@ impl Mapping {
     /// promise.
     pub(crate) fn prefault(&self, offset: u64, bytes: u64) {
         // The space was reserved before; a kernel before 5.14 does not know the advice.
-        let _ = self.map.advise_range(Advice::PopulateWrite, offset as usize, bytes as usize);
+        let _ = self.map.populate(offset as usize..(offset + bytes) as usize);
+    }
+
+    /// Has the kernel put a range into huge pages, and gives the bytes of those that it has.
+    pub(crate) fn collapse(&self, offset: u64, bytes: u64) -> Result<usize> {
+        let range = offset as usize..(offset + bytes) as usize;
+        self.map.collapse(range).map_err(Error::os("madvise(MADV_COLLAPSE)", self.name()))
     }
 
     /// Reserves space for a range, or says how much there is.

@@ -5,6 +5,7 @@
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod ofd;
 pub(crate) mod per_process;

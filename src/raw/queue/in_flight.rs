@@ -1,7 +1,5 @@
 //! Messages that consumers have and have not finished.
 
-#![allow(unsafe_code, reason = "as in the file above")]
-
 use super::*;
 
 impl Queue<'_> {

@@ -65,3 +65,25 @@ pub(crate) fn sums(n: u64, values: &[u64]) -> Result<u64> {
     }
     Ok(n)
 }
+
+/// Words of a private vector at random.
+pub(crate) fn random(plan: &Plan) -> Result<f64> {
+    let values: Vec<u64> = (0..SUMMANDS as u64).collect();
+    alone(plan, move |n| walk(n, |i| values[i]))
+}
+
+/// Reads `n` words, each at a place that the one before has a part in.
+pub(crate) fn walk(n: u64, word_at: impl Fn(usize) -> u64) -> Result<u64> {
+    let mut state = 1u64;
+    for _ in 0..n {
+        // Knuth's MMIX generator, of which the high bits are the random ones.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let index = (state >> 38) as usize % SUMMANDS;
+        let found = word_at(index);
+        if found != index as u64 {
+            return Err(format!("a wrong word: {found}").into());
+        }
+        state ^= found;
+    }
+    Ok(n)
+}

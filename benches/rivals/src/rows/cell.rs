@@ -7,7 +7,7 @@ use crate::rivals::{newest, std_lock};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
-    vec![load(), load_64(), store(), store_64(), update(), read_4k(), sum()]
+    vec![load(), load_64(), store(), store_64(), update(), read_4k(), sum(), random()]
 }
 
 fn row(name: &'static str, work: &'static str, limit: Contender, ours: Vec<Contender>) -> Row {
@@ -61,11 +61,23 @@ fn read_4k() -> Row {
 
 fn sum() -> Row {
     let limit = Contender { name: "a private Vec", run: cells::sum };
-    let ours = vec![
+    let mut ours = vec![
         Contender { name: "", run: ours_cell::sum },
         Contender { name: "iter", run: ours_cell::sum_iter },
     ];
+    if ours_cell::are_there_huge_pages() {
+        ours.push(Contender { name: "huge_pages", run: ours_cell::sum_huge });
+    }
     let work = "a word of a sum of 64 Mi words, in place";
     let grain = cells::SUMMANDS as u64;
     Row { bar: Some(1.05), grain, ..row("array/sum", work, limit, ours) }
+}
+
+fn random() -> Row {
+    let limit = Contender { name: "a private Vec", run: cells::random };
+    let mut ours = vec![Contender { name: "", run: ours_cell::random }];
+    if ours_cell::are_there_huge_pages() {
+        ours.push(Contender { name: "huge_pages", run: ours_cell::random_huge });
+    }
+    row("array/random", "a word of 64 Mi at random, each found by the one before", limit, ours)
 }

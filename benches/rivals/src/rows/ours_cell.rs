@@ -196,24 +196,65 @@ pub(super) fn read_4k_unvalidated(plan: &Plan) -> Result<f64> {
 
 /// Sums in place.
 pub(super) fn sum(plan: &Plan) -> Result<f64> {
-    let array = Array::new(cells::SUMMANDS, 0u64)?;
-    // SAFETY: nobody else has the array.
-    for (i, value) in (0..).zip(unsafe { array.slice_mut(..) }?) {
-        *value = i;
-    }
+    sum_of(plan, numbers()?)
+}
+
+/// The same in huge pages.
+pub(super) fn sum_huge(plan: &Plan) -> Result<f64> {
+    sum_of(plan, in_huge_pages(numbers()?)?)
+}
+
+fn sum_of(plan: &Plan, array: Array<u64>) -> Result<f64> {
     alone(plan, move |n| {
         // SAFETY: nobody writes any more.
         cells::sums(n, unsafe { array.slice(..) }?)
     })
 }
 
-/// Sums element by element, as atomics.
-pub(super) fn sum_iter(plan: &Plan) -> Result<f64> {
+/// Words at random, in place.
+pub(super) fn random(plan: &Plan) -> Result<f64> {
+    random_of(plan, numbers()?)
+}
+
+/// The same in huge pages.
+pub(super) fn random_huge(plan: &Plan) -> Result<f64> {
+    random_of(plan, in_huge_pages(numbers()?)?)
+}
+
+fn random_of(plan: &Plan, array: Array<u64>) -> Result<f64> {
+    alone(plan, move |n| {
+        // SAFETY: nobody writes any more.
+        let values = unsafe { array.slice(..) }?;
+        cells::walk(n, |i| values[i])
+    })
+}
+
+/// An array in which each word is its index.
+fn numbers() -> Result<Array<u64>> {
     let array = Array::new(cells::SUMMANDS, 0u64)?;
     // SAFETY: nobody else has the array.
     for (i, value) in (0..).zip(unsafe { array.slice_mut(..) }?) {
         *value = i;
     }
+    Ok(array)
+}
+
+/// Whether this kernel moves memory into huge pages.
+pub(super) fn are_there_huge_pages() -> bool {
+    Array::new(1 << 20, 0u64).is_ok_and(|array| array.use_huge_pages().is_ok_and(|n| n > 0))
+}
+
+fn in_huge_pages(array: Array<u64>) -> Result<Array<u64>> {
+    let bytes = array.use_huge_pages()?;
+    if bytes < cells::SUMMANDS * size_of::<u64>() / 2 {
+        return Err(format!("only {bytes} bytes are in huge pages").into());
+    }
+    Ok(array)
+}
+
+/// Sums element by element, as atomics.
+pub(super) fn sum_iter(plan: &Plan) -> Result<f64> {
+    let array = numbers()?;
     let count = cells::SUMMANDS as u64;
     alone(plan, move |n| {
         for _ in 0..n / count {
