@@ -9,7 +9,9 @@ use common::{
     Child, Random, child, filter::die_at_the_next_wake, in_child, name, pause_for_ever,
     wait_until_asleep, watchdog,
 };
-use commons::{Condvar, Error, Kind, LockError, Mutex, Origin, Segment, Semaphore, WaitStrategy};
+use commons::{
+    Condvar, Error, Event, Kind, LockError, Mutex, Origin, Reset, Segment, Semaphore, WaitStrategy,
+};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -267,14 +269,18 @@ fn cond_11_a_handled_signal_does_not_end_a_wait() {
 #[test]
 fn lock_14_a_handled_signal_does_not_end_an_acquire() {
     let _watchdog = watchdog();
-    let number = Mutex::new(0u64).unwrap();
-    let mut guard = number.lock().unwrap();
-    let of_child = number.clone();
+    let (number, mut held) = (Mutex::new(0u64).unwrap(), Event::new(Reset::Manual).unwrap());
+    // It is not asleep before it sleeps for the mutex.
+    held.set_wait_strategy(WaitStrategy::Spin);
+    let (of_child, go) = (number.clone(), held.clone());
     let child = child(move || {
         count_signals();
+        go.wait().unwrap();
         assert_eq!(*of_child.lock().unwrap(), 7);
         SIGNALS.load(SeqCst)
     });
+    let mut guard = number.lock().unwrap();
+    held.set().unwrap();
     interrupt(&child);
     *guard = 7;
     drop(guard);

@@ -55,12 +55,20 @@ fn locks_of_another_namespace_say_so_and_change_nothing() {
         assert_eq!(pool.acquire().unwrap_err(), refused);
     });
     // With what they are, nothing happened: also while they are held.
-    let guards = (mutex.lock().unwrap(), named.lock().unwrap());
-    let copy = mutex.clone();
-    in_new_namespace(move || drop(copy.lock().unwrap_err()));
-    assert!(mutex.is_locked());
-    drop(guards);
-    drop(mutex.lock().unwrap());
+    let (copy, held) = (mutex.clone(), mutex.clone());
+    let (locked, go_on) = (Event::new(Reset::Auto).unwrap(), Event::new(Reset::Auto).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _guard = held.lock().unwrap();
+            locked.set().unwrap();
+            go_on.wait().unwrap();
+        });
+        locked.wait().unwrap();
+        in_new_namespace(move || drop(copy.lock().unwrap_err()));
+        assert!(mutex.is_locked());
+        go_on.set().unwrap();
+    });
+    drop((mutex.lock().unwrap(), named.lock().unwrap()));
 }
 
 #[test]

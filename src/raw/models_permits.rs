@@ -7,10 +7,10 @@
 use super::models::check_under;
 use super::models_rwlock::mortal;
 use super::permits::RawPermits;
-use crate::sync::atomic::AtomicU32;
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::crash::{Point, point};
 use crate::sync::futex::model::Mode;
-use crate::sync::robust::{List, RobustWord, Slot};
+use crate::sync::robust::{List, RobustWord, Slot, WAITERS};
 use crate::wait::{NEVER, WaitStrategy};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -106,24 +106,42 @@ fn permit_of_the_dead_comes_back_and_so_do_the_wakes_that_they_owed() {
 /// was woken is killed over that.
 #[test]
 fn permit_that_a_third_takes_leaves_nobody_asleep() {
-    for at in [Point::PermitMissed, Point::SignalWoken] {
-        check_under(&[Mode::Sleeps], 1, &format!("permits: thief, killed at {at:?}"), move || {
-            let pool = Pool::new(1);
-            let holder = List::of_thread(3);
-            pool.take(holder);
-            let threads = [Some(at), None].map(|at| {
-                let pool = pool.clone();
-                thread::spawn(move || {
-                    let list = List::of_thread(if at.is_some() { 1 } else { 2 });
-                    mortal(list, at, || pool.work(list));
-                })
+    check_under(&[Mode::Sleeps], 1, "permits: the woken one misses it and is killed", || {
+        let pool = Pool::new(1);
+        let holder = List::of_thread(3);
+        pool.take(holder);
+        let of_mortal = pool.clone();
+        let dying = thread::spawn(move || {
+            let list = List::of_thread(1);
+            mortal(list, Some(Point::PermitMissed), || {
+                of_mortal.take(list);
             });
-            holder.die();
-            pool.work(List::of_thread(4));
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            pool.is_whole();
+            // Or with the permit.
+            list.die();
         });
-    }
+        let of_other = pool.clone();
+        let other = thread::spawn(move || of_other.work(List::of_thread(2)));
+        holder.die();
+        pool.work(List::of_thread(4));
+        dying.join().unwrap();
+        other.join().unwrap();
+        pool.is_whole();
+    });
+}
+
+/// What that rests on, without the two preemptions that it takes: whoever is woken and misses the
+/// permit has its word pending, of which the kernel tells nobody else while a third has it.
+#[test]
+fn permit_keeps_the_mark_of_sleepers_whoever_takes_it() {
+    check_under(&[Mode::Sleeps], 1, "permits: the mark", || {
+        let pool = Pool::new(1);
+        let holder = List::of_thread(1);
+        pool.take(holder);
+        pool.words[0].word.fetch_or(WAITERS, Relaxed);
+        holder.die();
+        pool.take(List::of_thread(2));
+        assert_ne!(pool.words[0].word.load(Relaxed) & WAITERS, 0);
+    });
 }
 
 #[test]
