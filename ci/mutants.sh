@@ -125,7 +125,6 @@ mutant phase-of-the-dead-stays $phase 's/door\.pass\(list, \|\| over\(self\)\);/
 models=models_once
 mutant once-read-relaxed $phase 's/(self\.word\.load\()Acquire(\) & !SLEEPERS == number)/${1}Relaxed$2/'
 mutant once-beginning-not-told $phase 's/(old & SLEEPERS != 0 \|\| is_odd\(old\) \{\n\s*)futex::wake\(&self\.word, u32::MAX\);/$1/'
-mutant once-done-and-nobody-told src/raw/once.rs 's/self\.phase\.settle\(\);//'
 
 models=models_permits
 permits=src/raw/permits.rs
@@ -135,7 +134,7 @@ mutant permits-returned-in-silence $permits 's/(PermitReturned\);\n\s*)futex::wa
 mutant permits-returned-to-one $permits 's/futex::wake\(&robust\.word, u32::MAX\)/futex::wake(&robust.word, 1)/'
 mutant permits-settled-before-the-wake $permits 's/(BROKEN \}, Release\);)/$1 list.settled();/'
 mutant permits-thief-drops-the-mark $permits 's/list\.id\(\) \| seen & WAITERS \| announced/list.id() | announced/'
-mutant permits-asleep-without-a-bell $permits 's/bell::arm_again\(bell\);//; s/bell::arm_again\(self\.permits\.bell\);/self.list.settled();/'
+mutant permits-asleep-without-a-bell $permits 's/bell::arm_again\(bell\);/self.list.settled();/'
 mutant permits-asleep-on-the-bell-alone $permits 's/watched\[\.\.=words\.len\(\)\]/watched[words.len()..=words.len()]/'
 
 models=models_barrier

@@ -39,4 +39,4 @@ pub use recursive::{RecursiveMutex, RecursiveMutexGuard};
 pub use rwlock::RwLock;
 pub use rwlock_guard::{RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 pub use semaphore::Semaphore;
-pub(crate) use view::{LockView, look};
+pub(crate) use view::{LockView, depth, look};

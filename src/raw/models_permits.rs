@@ -102,6 +102,24 @@ fn permit_of_the_dead_comes_back_and_so_do_the_wakes_that_they_owed() {
     }
 }
 
+/// The holder dies, and the one that the kernel wakes for that, too: its bell wakes the next.
+#[test]
+fn permit_of_the_dead_reaches_the_next_although_the_woken_one_dies() {
+    check_under(&[Mode::Sleeps], 2, "permits: the holder and the woken one are killed", || {
+        let pool = Pool::new(1);
+        let threads = [(1, Point::Written), (2, Point::SignalWoken)].map(|(id, at)| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let list = List::of_thread(id);
+                mortal(list, Some(at), || pool.work(list));
+            })
+        });
+        pool.work(List::of_thread(3));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        pool.is_whole();
+    });
+}
+
 /// The kernel wakes one of two for the permit of the dead. A third takes it first, and the one that
 /// was woken is killed over that.
 #[test]
