@@ -23,6 +23,8 @@ struct Shared {
     beacons: Vec<Beacon>,
     /// What each party writes before a round, and the others read after it.
     letters: Vec<UnsafeCell<u64>>,
+    /// How often the last to arrive has done its action.
+    actions: UnsafeCell<u64>,
 }
 
 // SAFETY: loom reports every access to a cell that another thread's could race with.
@@ -84,6 +86,7 @@ impl Shared {
             slots: (0..parties).map(|_| AtomicU64::new(0)).collect(),
             beacons: (0..3).map(|_| Beacon::new()).collect(),
             letters: (0..3).map(|_| UnsafeCell::new(0)).collect(),
+            actions: UnsafeCell::new(0),
         })
     }
 
@@ -109,8 +112,12 @@ impl Shared {
         let slot = self.claim(me);
         let verdict = raw.arrive().ok().map(|turn| {
             point(Point::Written);
-            if raw.is_last(&turn) && raw.complete(&turn) {
-                return Verdict::Complete;
+            if raw.is_last(&turn) {
+                // SAFETY: loom hands out the pointer for this access alone.
+                self.actions.with_mut(|at| unsafe { *at += 1 });
+                if raw.complete(&turn) {
+                    return Verdict::Complete;
+                }
             }
             let mut waiter = Waiter { shared: self, me, turn };
             block_shared(&mut waiter, raw.ended().bell(), WaitStrategy::Park, NEVER)
@@ -136,6 +143,8 @@ fn meet(shared: &Shared, me: usize, rounds: u32) {
     shared.write(me);
     assert_eq!(shared.wait(me), Some(Verdict::Complete));
     assert_eq!(shared.read(1 - me), 1, "it went on before the other had arrived");
+    // SAFETY: loom hands out the pointer for this access alone.
+    assert_eq!(shared.actions.with(|at| unsafe { *at }), 1, "or before the action was done");
     if rounds == 2 {
         assert_eq!(shared.wait(me), Some(Verdict::Complete));
         shared.write(me);
