@@ -3,4 +3,5 @@
 source "$(dirname "$0")/lib.sh"
 cargo bench --bench ring -- --test
 cargo bench --bench cells -- --test
+cargo bench --bench locks -- --test
 cargo run --release --manifest-path benches/rivals/Cargo.toml -- --quick --rounds 1

@@ -118,7 +118,35 @@ mutant rwlock-share-released-relaxed $rwlock/reader.rs 's/compare_exchange\(list
 mutant rwlock-yields-in-silence $rwlock/reader.rs 's/if robust\.word\.fetch_or\(YIELDS, AcqRel\) & WAITERS != 0/if robust.word.fetch_or(YIELDS, AcqRel) == 0/'
 mutant rwlock-writer-not-woken $rwlock/reader.rs 's/if old & WAITERS != 0/if old == 0/'
 mutant phase-finished-relaxed $phase 's/(self\.word\.compare_exchange\(seen, to, )Release/${1}Relaxed/'
+mutant phase-nobody-told $phase 's/(point\(Point::PhaseMoved\);\n        )futex::wake\(&self\.word, u32::MAX\);(\n        point\(Point::PhaseTold\))/$1$2/'
+mutant phase-wake-of-the-door-kept $phase 's/door\.pass_wake_on\(\);//'
 mutant phase-of-the-dead-stays $phase 's/door\.pass\(list, \|\| over\(self\)\);/door.pass(list, || ());/'
+
+models=models_once
+mutant once-read-relaxed $phase 's/(self\.word\.load\()Acquire(\) & !SLEEPERS == number)/${1}Relaxed$2/'
+mutant once-beginning-not-told $phase 's/(old & SLEEPERS != 0 \|\| is_odd\(old\) \{\n\s*)futex::wake\(&self\.word, u32::MAX\);/$1/'
+
+models=models_permits
+permits=src/raw/permits.rs
+mutant permits-returned-relaxed $permits 's/(robust\.word\.swap\(if sound \{ 0 \} else \{ BROKEN \}, )Release/${1}Relaxed/'
+mutant permits-taken-relaxed $permits 's/(compare_exchange\(seen, mine, )Acquire/${1}Relaxed/'
+mutant permits-returned-in-silence $permits 's/(PermitReturned\);\n\s*)futex::wake\(&robust\.word, u32::MAX\);/$1/'
+mutant permits-returned-to-one $permits 's/futex::wake\(&robust\.word, u32::MAX\)/futex::wake(&robust.word, 1)/'
+mutant permits-settled-before-the-wake $permits 's/(BROKEN \}, Release\);)/$1 list.settled();/'
+mutant permits-thief-drops-the-mark $permits 's/list\.id\(\) \| seen & WAITERS \| announced/list.id() | announced/'
+mutant permits-asleep-without-a-bell $permits 's/bell::arm_again\(bell\);/self.list.settled();/'
+mutant permits-asleep-on-the-bell-alone $permits 's/watched\[\.\.=words\.len\(\)\]/watched[words.len()..=words.len()]/'
+
+models=models_barrier
+barrier=src/raw/barrier.rs
+mutant barrier-arrival-relaxed $barrier 's/(compare_exchange\(seen, seen \+ 1, )AcqRel/${1}Relaxed/'
+mutant barrier-end-relaxed $barrier 's/fetch_update\(AcqRel, Relaxed, next\)/fetch_update(Relaxed, Relaxed, next)/'
+mutant barrier-verdict-relaxed $barrier 's/(let state = self\.control\.state\.load\()Acquire(\);\n        if \(state \^)/${1}Relaxed$2/'
+mutant barrier-count-relaxed $barrier 's/(\(self\.control\.state\.load\()Acquire(\) & ARRIVED)/${1}Relaxed$2/'
+mutant barrier-end-in-silence $barrier 's/self\.control\.ended\.pulse\(\);//'
+mutant barrier-ender-without-bell $barrier 's/let armed = bell::arm\(self\.control\.ended\.bell\(\)\);//; s/bell::disarm\(armed\);//'
+mutant barrier-room-not-told $barrier 's/(compare_exchange\(stamp, 0, Release, Relaxed\);\n        )self\.control\.room\.pulse\(\);/$1/'
+mutant barrier-round-not-counted $barrier 's/turn\.state\.wrapping_add\(ROUND\)/turn.state/'
 
 models=models_signals
 semaphore=src/raw/semaphore.rs

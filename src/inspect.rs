@@ -52,6 +52,8 @@ pub struct ObjectReport {
     pub fill: Option<u64>,
     /// How many values were published in it, where that is counted.
     pub version: Option<u64>,
+    /// How often its owner has it, of a [`RecursiveMutex`](crate::RecursiveMutex); 0: it is free.
+    pub depth: Option<u32>,
     /// Who has which end of it.
     pub ends: Vec<EndReport>,
 }
@@ -266,11 +268,12 @@ fn object(core: &Core, table: Table<'_>, place: &Place, info: ObjectInfo) -> Res
     if let Some(publisher) = versions.and_then(|seen| seen.publisher) {
         ends.push(EndReport { role: "publisher", holder: holder_report(table, publisher)? });
     }
+    let depth = lock::depth(core, place, &info)?;
     if let Some(lock) = lock::look(core, place, &info)? {
         ends.push(EndReport { role: "owner", holder: owner_report(table, lock)? });
     }
     let version = versions.map(|seen| seen.version);
-    Ok(ObjectReport { info, fill, version, ends })
+    Ok(ObjectReport { info, fill, version, depth, ends })
 }
 
 fn owner_report(table: Table<'_>, lock: LockView) -> Result<Holder> {

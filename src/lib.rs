@@ -77,6 +77,8 @@ pub use channel::queue::Queue;
 pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, queue, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
+#[cfg(all(feature = "raw_sync", not(all(test, loom))))]
+pub use lock::RawSyncMutex;
 #[cfg(not(all(test, loom)))]
 pub use lock::{
     ArrayGuard, ArrayRecoveryGuard, Barrier, BarrierError, BarrierWaitResult, Condvar, Event,

@@ -8,7 +8,10 @@ mod common;
 
 use common::{name, watchdog};
 use commons::spsc::Ring;
-use commons::{Array, AtomicU16, Latest, Segment, Value};
+use commons::{
+    Array, AtomicU16, Barrier, Condvar, Event, Latest, LockedArray, Mutex, Once, OnceCell,
+    PermitPool, RecursiveMutex, Reset, RwLock, Segment, Semaphore, Value,
+};
 use std::fs;
 use std::os::fd::AsRawFd;
 
@@ -218,6 +221,128 @@ fn cells_are_where_they_were() {
     let bytes = Bytes::of(&single.path());
     assert_eq!((bytes.u32(BLOCK + 32), bytes.u64(BLOCK + 24)), (16, 2), "kind, size");
     assert_eq!((bytes.text(BLOCK + 64, 48), bytes.u64(OBJECT)), ("u16", 5), "type, value");
+}
+
+/// Kind, size and alignment of the object of a named segment with one object.
+fn object(name: &common::Name) -> (Bytes, u32, u64) {
+    let bytes = Bytes::of(&name.path());
+    let (kind, size) = (bytes.u32(BLOCK + 32), bytes.u64(BLOCK + 24));
+    (bytes, kind, size)
+}
+
+const STATE: usize = OBJECT + 4;
+
+#[test]
+fn mutexes_are_where_they_were() {
+    let _watchdog = watchdog();
+    let (plain, recursive) = (name("abi-mutex"), name("abi-recursive"));
+    let row = name("abi-locked-array");
+    let mutex = Mutex::create(&plain, 7u64).unwrap();
+    let (_, kind, size) = object(&plain);
+    assert_eq!((kind, size), (4, 40 + 8), "kind, size");
+    let guard = mutex.lock().unwrap();
+    let bytes = Bytes::of(&plain.path());
+    assert_eq!(bytes.u32(OBJECT), common::thread_id(), "owner");
+    assert_eq!(bytes.u32(STATE), std::process::id(), "who is inside");
+    assert_ne!(bytes.u64(OBJECT + 24), 0, "previous node of the list");
+    assert_ne!(bytes.u64(OBJECT + 32), 0, "next node of the list");
+    assert_eq!(bytes.u64(OBJECT + 40), 7, "the value");
+    drop(guard);
+    let bytes = Bytes::of(&plain.path());
+    assert_eq!((bytes.u32(OBJECT), bytes.u32(STATE)), (0, 0), "free, and nobody died inside");
+
+    let mutex = RecursiveMutex::create(&recursive, 7u64).unwrap();
+    let _guards = (mutex.lock().unwrap(), mutex.lock().unwrap());
+    let (bytes, kind, size) = object(&recursive);
+    assert_eq!((kind, size), (5, 40 + 8), "kind, size");
+    assert_eq!(bytes.u32(OBJECT + 12), 2, "depth");
+
+    let array = LockedArray::create_from(&row, &[1u16, 2, 3]).unwrap();
+    let _guard = array.lock().unwrap();
+    let (bytes, kind, _) = object(&row);
+    assert_eq!((kind, bytes.u64(BLOCK + 56)), (20, 3), "kind, length");
+    assert_eq!(bytes.u32(OBJECT), common::thread_id(), "owner");
+}
+
+#[test]
+fn a_rwlock_and_what_is_done_once_are_where_they_were() {
+    let _watchdog = watchdog();
+    let (lock, once, cell) = (name("abi-rwlock"), name("abi-once"), name("abi-once-cell"));
+    let rwlock = RwLock::create(&lock, 7u64).unwrap();
+    let (_, kind, size) = object(&lock);
+    assert_eq!((kind, size), (12, 65 * 64 + 8), "kind, size");
+    let reader = rwlock.read().unwrap();
+    let (bytes, ..) = object(&lock);
+    let used = bytes.u64(OBJECT + 48);
+    assert_eq!(used.count_ones(), 1, "slots that were used");
+    let slot = OBJECT + 64 + 64 * used.trailing_zeros() as usize;
+    assert_eq!(bytes.u32(slot), common::thread_id(), "reader");
+    assert_eq!(bytes.u32(OBJECT + 40), 0, "phase");
+    drop(reader);
+    let writer = rwlock.write().unwrap();
+    let (bytes, ..) = object(&lock);
+    assert_eq!(bytes.u32(OBJECT), common::thread_id(), "the door");
+    assert_eq!(bytes.u32(OBJECT + 40), 1, "phase");
+    assert_eq!((bytes.u32(slot), bytes.u64(OBJECT + 65 * 64)), (0, 7), "no reader; the value");
+    drop(writer);
+    assert_eq!(object(&lock).0.u32(OBJECT + 40), 2, "phase");
+
+    Once::create(&once).unwrap().call_once(|| ()).unwrap();
+    let (bytes, kind, size) = object(&once);
+    assert_eq!((kind, size, bytes.u32(OBJECT + 40)), (13, 48, 1 << 30), "kind, size, phase: done");
+
+    OnceCell::create(&cell).unwrap().set(7u64).unwrap().unwrap();
+    let (bytes, kind, size) = object(&cell);
+    assert_eq!((kind, size, bytes.u32(OBJECT + 40)), (14, 56, 1 << 30), "kind, size, phase: done");
+    assert_eq!(bytes.u64(OBJECT + 48), 7, "the value");
+}
+
+#[test]
+fn signals_and_permits_are_where_they_were() {
+    let _watchdog = watchdog();
+    let (event, semaphore) = (name("abi-event"), name("abi-semaphore"));
+    let (condvar, pool) = (name("abi-condvar"), name("abi-permits"));
+    let set = Event::create(&event, Reset::Manual).unwrap();
+    set.set().unwrap();
+    let (bytes, kind, size) = object(&event);
+    assert_eq!((kind, size), (6, 32), "kind, size");
+    assert_eq!((bytes.u32(OBJECT), bytes.u32(OBJECT + 4)), (4 | 1, 0), "set, and set once; bell");
+    assert_eq!((bytes.u64(OBJECT + 8), bytes.u32(OBJECT + 16)), (0, 1), "auto reset; by hand");
+
+    let counted = Semaphore::create(&semaphore, 3, 9).unwrap();
+    counted.acquire().unwrap();
+    let (bytes, kind, size) = object(&semaphore);
+    assert_eq!((kind, size), (7, 16), "kind, size");
+    assert_eq!((bytes.u32(OBJECT), bytes.u32(OBJECT + 4)), (2, 0), "permits; bell");
+    assert_eq!(bytes.u32(OBJECT + 8), 9, "the most");
+
+    Condvar::create(&condvar).unwrap();
+    let (bytes, kind, size) = object(&condvar);
+    assert_eq!((kind, size, bytes.u64(OBJECT)), (9, 8, 0), "kind, size, nobody was notified");
+
+    let permits = PermitPool::create(&pool, 3).unwrap();
+    let _permit = permits.acquire().unwrap();
+    let (bytes, kind, size) = object(&pool);
+    assert_eq!((kind, bytes.u64(BLOCK + 56)), (8, 3), "kind, permits");
+    assert_eq!((size, bytes.u64(OBJECT)), (8 + 3 * 40, 0), "size, bell");
+    let owned = (0..3).filter(|i| bytes.u32(OBJECT + 8 + 40 * i) == common::thread_id());
+    assert_eq!(owned.count(), 1, "one is taken");
+}
+
+#[test]
+fn a_barrier_is_where_it_was() {
+    let _watchdog = watchdog();
+    let name = name("abi-barrier");
+    let barrier = Barrier::create(&name, 1).unwrap();
+    let (bytes, kind, _) = object(&name);
+    assert_eq!((kind, bytes.u64(BLOCK + 56)), (11, 1), "kind, parties");
+    assert_eq!(bytes.u64(OBJECT), 0, "whole, and nobody there");
+    barrier.wait().unwrap();
+    assert_eq!(object(&name).0.u64(OBJECT), 1 << 18, "one round");
+    barrier.abort().unwrap();
+    assert_eq!(object(&name).0.u64(OBJECT), 1 << 18 | 1 << 16, "broken by a call");
+    barrier.reset().unwrap();
+    assert_eq!(object(&name).0.u64(OBJECT), 1 << 32 | 1 << 18, "whole, after one reset");
 }
 
 #[test]

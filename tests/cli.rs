@@ -641,6 +641,7 @@ fn hold_locks_and_publish() {
     let locked = commons::LockedArray::<u32>::open_in(&segment, "elements").unwrap();
     let latest = commons::Latest::<[u64; 4]>::open_in(&segment, "latest").unwrap();
     let _guards = (mutex.lock().unwrap(), recursive.lock().unwrap(), locked.lock().unwrap());
+    let _deeper = recursive.lock().unwrap();
     let mut publisher = latest.publisher().unwrap();
     for i in 1..=3 {
         publisher.publish(&[i; 4]).unwrap();
@@ -680,6 +681,7 @@ fn stat_shows_who_owns_a_lock_and_who_publishes_what_version() {
         3,
         "{free}"
     );
+    assert_eq!(free.matches("\"depth\":0,").count(), 1, "{free}");
     assert!(free.contains("{\"role\":\"publisher\",\"state\":\"vacant\",\"pid\":null}"), "{free}");
     assert!(free.contains("\"kind\":\"value\"") && free.contains("\"version\":1,"), "{free}");
 
@@ -693,8 +695,9 @@ fn stat_shows_who_owns_a_lock_and_who_publishes_what_version() {
     until(|| stat(&["--json"]).contains("\"version\":3,"));
     let held = stat(&["--json"]);
     assert_eq!(held.matches(&owner("alive")).count(), 3, "{held}");
+    assert_eq!(held.matches("\"depth\":2,").count(), 1, "{held}");
     let shown = stat(&[]);
-    for word in ["version", "owner", "publisher", &format!("{pid} "), "(alive)"] {
+    for word in ["depth       2\n", "version", "owner", "publisher", &format!("{pid} "), "(alive)"] {
         assert!(shown.contains(word), "`{word}` is missing in:\n{shown}");
     }
     assert!(mutex.is_locked());
@@ -703,6 +706,7 @@ fn stat_shows_who_owns_a_lock_and_who_publishes_what_version() {
     holder.kill();
     holder.finish();
     until(|| stat(&["--json"]).matches(&owner("dead")).count() == 3);
+    assert_eq!(stat(&["--json"]).matches("\"depth\":0,").count(), 1, "nobody has it");
     drop(mutex.lock_or_repair(|_| ()).unwrap());
     let repaired = stat(&["--json"]);
     assert_eq!(repaired.matches(&owner("dead")).count(), 2, "{repaired}");

@@ -1,6 +1,7 @@
 //! Condition variables between processes that die.
 
 #![cfg(feature = "serde")]
+#![allow(unsafe_code, reason = "a signal handler")]
 
 mod common;
 
@@ -8,7 +9,10 @@ use common::{
     Child, Random, child, filter::die_at_the_next_wake, in_child, name, pause_for_ever,
     wait_until_asleep, watchdog,
 };
-use commons::{Condvar, Error, Kind, LockError, Mutex, Origin, Segment, Semaphore, WaitStrategy};
+use commons::{
+    Condvar, Error, Event, Kind, LockError, Mutex, Origin, Reset, Segment, Semaphore, WaitStrategy,
+};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +34,37 @@ fn taker(condvar: &Condvar, number: &Mutex<u64>) -> Child<()> {
     });
     wait_until_asleep(child.id());
     child
+}
+
+#[test]
+fn cond_01_the_lock_is_the_one_that_is_given_and_others_may_wait_with_it_elsewhere() {
+    let _watchdog = watchdog();
+    let (number, one, other) = (Mutex::new(0u64).unwrap(), parked(), parked());
+    let waiters = [taker(&one, &number), taker(&other, &number)];
+    // Both have let go of the one mutex, which is acquired and released as ever.
+    *number.try_lock().unwrap() = 2;
+    assert!(!number.is_locked());
+    one.notify_all().unwrap();
+    let [first, second] = waiters;
+    first.finish();
+    assert_eq!(*number.lock().unwrap(), 1, "who waits elsewhere was woken");
+    other.notify_all().unwrap();
+    second.finish();
+}
+
+/// That one cannot wait without the lock is a matter of types: `wait` takes the guard, and gives it
+/// back. Who notifies needs none.
+#[test]
+fn cond_02_a_wait_takes_the_guard_and_gives_that_very_lock_back() {
+    let _watchdog = watchdog();
+    let (condvar, mine, other) = (parked(), Mutex::new(1u64).unwrap(), Mutex::new(2u64).unwrap());
+    condvar.notify_one().unwrap();
+    let (guard, result) =
+        condvar.wait_timeout(mine.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    assert!(result.timed_out());
+    assert_eq!((*guard, mine.is_locked(), other.is_locked()), (1, true, false));
+    drop(guard);
+    assert!(!mine.is_locked());
 }
 
 #[test]
@@ -184,6 +219,72 @@ fn cond_09_and_10_a_condition_is_asked_under_the_lock_until_it_ends_or_the_time_
     drop(waited);
     stop.release(1).unwrap();
     child.finish();
+}
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    SIGNALS.fetch_add(1, SeqCst);
+}
+
+/// Sends a signal to a child that sleeps, which handles it and then sleeps on.
+fn interrupt(child: &Child<u32>) {
+    wait_until_asleep(child.id());
+    common::signal(child.id(), libc::SIGUSR1);
+    // The handler runs before the child can sleep again; and it is stopped and goes on meanwhile,
+    // which no sleep outlasts either.
+    child.stop();
+    child.go_on();
+    wait_until_asleep(child.id());
+}
+
+fn count_signals() {
+    // SAFETY: all-zero bytes are an empty set and no flags: no `SA_RESTART`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = count as *const () as libc::sighandler_t;
+    // SAFETY: the handler only counts.
+    assert_eq!(
+        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) },
+        0
+    );
+}
+
+#[test]
+fn cond_11_a_handled_signal_does_not_end_a_wait() {
+    let _watchdog = watchdog();
+    let (condvar, number) = (parked(), Mutex::new(0u64).unwrap());
+    let (in_child, of_child) = (condvar.clone(), number.clone());
+    let child = child(move || {
+        count_signals();
+        let guard = in_child.wait_while(of_child.lock().unwrap(), |n| *n == 0).unwrap();
+        assert_eq!(*guard, 7);
+        SIGNALS.load(SeqCst)
+    });
+    interrupt(&child);
+    *number.lock().unwrap() = 7;
+    condvar.notify_one().unwrap();
+    assert_eq!(child.finish(), 1);
+}
+
+#[test]
+fn lock_14_a_handled_signal_does_not_end_an_acquire() {
+    let _watchdog = watchdog();
+    let (number, mut held) = (Mutex::new(0u64).unwrap(), Event::new(Reset::Manual).unwrap());
+    // It is not asleep before it sleeps for the mutex.
+    held.set_wait_strategy(WaitStrategy::Spin);
+    let (of_child, go) = (number.clone(), held.clone());
+    let child = child(move || {
+        count_signals();
+        go.wait().unwrap();
+        assert_eq!(*of_child.lock().unwrap(), 7);
+        SIGNALS.load(SeqCst)
+    });
+    let mut guard = number.lock().unwrap();
+    held.set().unwrap();
+    interrupt(&child);
+    *guard = 7;
+    drop(guard);
+    assert_eq!(child.finish(), 1);
 }
 
 #[test]

@@ -610,6 +610,39 @@ fn exclusion_holds_while_holders_and_waiters_are_killed() {
     println!("{killed} killed, {} additions, {} repairs", value.left, value.repairs);
 }
 
+/// Prints the shares: `cargo test --release --test mutex share -- --nocapture`.
+#[test]
+fn two_processes_that_contend_share_the_lock() {
+    const TURNS: u64 = 100_000;
+    let _watchdog = watchdog();
+    let mutex = Mutex::new([0u64; 2]).unwrap();
+    let begin = commons::Barrier::new(2).unwrap();
+    let start = |index: usize| {
+        let (mutex, begin) = (mutex.clone(), begin.clone());
+        child(move || {
+            begin.wait().unwrap();
+            loop {
+                let mut counts = mutex.lock().unwrap();
+                if counts.iter().sum::<u64>() == TURNS {
+                    break;
+                }
+                counts[index] += 1;
+            }
+        })
+    };
+    let children = [start(0), start(1)];
+    children.into_iter().for_each(Child::finish);
+    let counts = *mutex.lock().unwrap();
+    let shares = counts.map(|count| 100 * count / TURNS);
+    println!(
+        "of {TURNS} turns: {} and {} ({} % and {} %)",
+        counts[0], counts[1], shares[0], shares[1]
+    );
+    assert_eq!(counts.iter().sum::<u64>(), TURNS);
+    // How even it is, is a matter of processors; that nobody starves is not.
+    assert!(counts.iter().all(|&count| count >= TURNS / 1000), "{counts:?}");
+}
+
 /// Where the object of a named segment with one object begins, and the pid namespace of its maker.
 const OBJECT: u64 = 256 + 1024 * 64 + 512;
 const NAMESPACE: u64 = 56;

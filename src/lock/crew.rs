@@ -154,6 +154,9 @@ impl<'a> Waiter<'a> {
     fn look(&mut self, watched: &mut Watched<'a>) -> Result<bool> {
         let Crew { raw, me, .. } = self.crew;
         let table = self.crew.table()?;
+        // Before the look at the slots: whoever comes between the two is in none that is seen, and
+        // is a member.
+        let all_arrived = raw.arrived() as usize == raw.slots.len();
         for (_, packed) in raw.taken() {
             let stamp = self.crew.stamp(packed)?;
             if stamp != me && !self.watch(table, stamp, watched)? {
@@ -162,7 +165,7 @@ impl<'a> Waiter<'a> {
         }
         // Once all have arrived, it is no matter who else is there.
         let mut all_live = true;
-        if raw.arrived() as usize != raw.slots.len() {
+        if !all_arrived {
             let crew = self.crew;
             crew.members(table, |stamp| {
                 all_live = self.watch(table, stamp, watched)?;

@@ -14,6 +14,8 @@ mod mutex;
 mod once;
 mod once_cell;
 mod permit;
+#[cfg(feature = "raw_sync")]
+mod raw_sync;
 mod recursive;
 mod rwlock;
 mod rwlock_guard;
@@ -31,8 +33,10 @@ pub use mutex::Mutex;
 pub use once::Once;
 pub use once_cell::OnceCell;
 pub use permit::{Permit, PermitPool};
+#[cfg(feature = "raw_sync")]
+pub use raw_sync::RawSyncMutex;
 pub use recursive::{RecursiveMutex, RecursiveMutexGuard};
 pub use rwlock::RwLock;
 pub use rwlock_guard::{RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 pub use semaphore::Semaphore;
-pub(crate) use view::{LockView, look};
+pub(crate) use view::{LockView, depth, look};

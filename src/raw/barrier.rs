@@ -291,7 +291,9 @@ impl<'a> RawBarrier<'a> {
 
     /// How many have arrived in this round.
     pub(crate) fn arrived(self) -> u32 {
-        (self.control.state.load(Relaxed) & ARRIVED) as u32
+        // Acquire: pairs with the Release of the arrivals, before which are the claims of the slots:
+        // `taken`, called after this, gives all who are counted here.
+        (self.control.state.load(Acquire) & ARRIVED) as u32
     }
 
     /// Where waiters sleep.

@@ -11,9 +11,15 @@ pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(all(test, loom))]
+mod models_barrier;
+#[cfg(all(test, loom))]
 mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
+#[cfg(all(test, loom))]
+mod models_once;
+#[cfg(all(test, loom))]
+mod models_permits;
 #[cfg(all(test, loom))]
 mod models_queue;
 #[cfg(all(test, loom))]

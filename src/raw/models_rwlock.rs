@@ -1,11 +1,9 @@
-//! Models of the readers-writer lock and of what is done once, for loom, with one who may be killed
-//! at any point. `tests/models` explores longer histories, without the memory model.
+//! Models of the readers-writer lock, for loom, with one who may be killed at any point. `tests/models` explores longer histories, without the memory model.
 
 #![allow(unsafe_code, reason = "loom's cells check every access")]
 
 use super::models::check_under;
 use super::mutex::Condition;
-use super::once::RawOnce;
 use super::rwlock::RawRwLock;
 use crate::sync::crash::{Point, die_at, point};
 use crate::sync::futex::model::Mode;
@@ -17,7 +15,7 @@ use loom::thread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs what may be killed; false: it was.
-fn mortal(list: List, at: Option<Point>, work: impl FnOnce()) -> bool {
+pub(super) fn mortal(list: List, at: Option<Point>, work: impl FnOnce()) -> bool {
     die_at(at);
     let done = catch_unwind(AssertUnwindSafe(work));
     die_at(None);
@@ -78,36 +76,68 @@ impl Guarded {
     }
 }
 
-/// One who may be killed, and one who must not notice but by what it is told.
-fn scenario(mortal_writes: bool, other_writes: bool, at: Option<Point>) {
-    let lock = RawRwLock::new();
-    let guarded = Arc::new(Guarded { lock, value: UnsafeCell::new([0; 2]) });
-    let of_mortal = guarded.clone();
-    let thread =
-        thread::spawn(move || {
-            let list = List::of_thread(1);
-            mortal(list, at, || {
-                if mortal_writes { of_mortal.write(list) } else { of_mortal.read(list) }
-            })
-        });
-    // Another slot than the first one's.
-    let list = List::of_thread(33);
-    if other_writes {
-        guarded.write(list)
-    } else {
-        guarded.read(list)
+/// Threads whose slots differ.
+const MORTAL: u32 = 1;
+const OTHER: u32 = 33;
+
+impl Guarded {
+    /// Every slot was used before: loom sees that two loads race with an exchange, but of two loads
+    /// before it only the later, and who claims an unused slot has just loaded what the writer loads.
+    fn new() -> Arc<Self> {
+        let guarded = Guarded { lock: RawRwLock::new(), value: UnsafeCell::new([0; 2]) };
+        for id in [MORTAL, OTHER] {
+            guarded.read(List::of_thread(id));
+        }
+        Arc::new(guarded)
     }
-    thread.join().unwrap();
-    let list = List::of_thread(3);
-    // SAFETY: this thread's list; the lock outlives the model.
-    let slot = unsafe { guarded.lock.write(list, 0) }.expect("it is free");
-    // SAFETY: acquired above.
-    assert!(unsafe { guarded.lock.stop_writing(list, slot) });
+
+    fn act(&self, writes: bool, list: List) {
+        if writes { self.write(list) } else { self.read(list) }
+    }
+
+    /// Nobody is inside, and whoever comes gets in.
+    fn check_free(&self) {
+        let list = List::of_thread(3);
+        // SAFETY: this thread's list; the lock outlives the model.
+        let slot = unsafe { self.lock.write(list, 0) }.expect("it is free");
+        // SAFETY: acquired above.
+        assert!(unsafe { self.lock.stop_writing(list, slot) });
+    }
+}
+
+/// One who may be killed, and one who must not notice but by what it is told. The thread that is
+/// spawned is the one that comes second where nothing makes a difference.
+fn scenario(mortal_writes: bool, other_writes: bool, at: Option<Point>, mortal_is_spawned: bool) {
+    let guarded = Guarded::new();
+    let of_spawned = guarded.clone();
+    let dying = move |guarded: &Guarded| {
+        let list = List::of_thread(MORTAL);
+        mortal(list, at, || guarded.act(mortal_writes, list));
+    };
+    let living = move |guarded: &Guarded| guarded.act(other_writes, List::of_thread(OTHER));
+    let spawned =
+        thread::spawn(
+            move || {
+                if mortal_is_spawned { dying(&of_spawned) } else { living(&of_spawned) }
+            },
+        );
+    if mortal_is_spawned {
+        living(&guarded)
+    } else {
+        dying(&guarded)
+    }
+    spawned.join().unwrap();
+    guarded.check_free();
 }
 
 fn run(name: &str, mortal_writes: bool, other_writes: bool, at: Option<Point>) {
     for mode in [Mode::Sleeps, Mode::Spurious] {
-        check_under(&[mode], 3, name, move || scenario(mortal_writes, other_writes, at));
+        for spawned in [false, true] {
+            let name = format!("{name}, spawned {spawned}");
+            check_under(&[mode], 3, &name, move || {
+                scenario(mortal_writes, other_writes, at, spawned)
+            });
+        }
     }
 }
 
@@ -151,64 +181,32 @@ fn rwlock_survives_the_death_of_a_writer_at_every_point() {
     }
 }
 
-/// What is done once, and what it leaves.
-struct Done {
-    once: RawOnce,
-    value: UnsafeCell<u64>,
-}
-
-// SAFETY: as `Guarded`.
-unsafe impl Send for Done {}
-// SAFETY: as `Guarded`.
-unsafe impl Sync for Done {}
-
-impl Done {
-    fn call(&self, list: List) {
-        // SAFETY: this thread's list; the lock outlives the model.
-        if let Some(slot) = unsafe { self.once.begin(list, NEVER) }.expect("it comes free") {
-            // SAFETY: loom hands out the pointer for this access alone.
-            self.value.with_mut(|at| unsafe { *at = 7 });
-            point(Point::Written);
-            // SAFETY: begun above.
-            assert!(unsafe { self.once.complete(list, slot) });
-        }
-        self.check();
-    }
-
-    fn check(&self) {
-        assert!(self.once.is_done());
-        // SAFETY: as above.
-        assert_eq!(self.value.with(|at| unsafe { *at }), 7);
-    }
-}
-
+/// A reader sleeps until the end of a phase, and a writer for the door. The wake of the door goes to
+/// the writer, which then waits for the reader: somebody has to tell that one that the phase is over.
 #[test]
-fn once_is_done_once_and_whoever_waits_sees_it() {
-    for at in [
-        None,
-        Some(Point::Written),
-        Some(Point::LockAcquired),
-        Some(Point::PhaseMoved),
-        Some(Point::PhaseTold),
-        Some(Point::LockUnlinked),
-        Some(Point::LockFreed),
-    ] {
-        let once = move || {
-            let done = Arc::new(Done { once: RawOnce::new(), value: UnsafeCell::new(0) });
-            let of_mortal = done.clone();
-            let thread = thread::spawn(move || {
-                let list = List::of_thread(1);
-                if !mortal(list, at, || of_mortal.call(list)) {
-                    // The next one of its kind.
-                    of_mortal.call(List::of_thread(2));
-                }
+fn rwlock_reader_asleep_in_a_phase_is_told_that_it_is_over() {
+    for at in [None, Some(Point::PhaseMoved), Some(Point::LockAcquired), Some(Point::WriterBegun)] {
+        let name = format!("rwlock, reader and writer asleep, killed at {at:?}");
+        check_under(&[Mode::Sleeps], 2, &name, move || {
+            let guarded = Guarded::new();
+            let list = List::of_thread(3);
+            // SAFETY: this thread's list; the lock outlives the model.
+            let slot = unsafe { guarded.lock.write(list, NEVER) }.expect("it is free");
+            let of_reader = guarded.clone();
+            let reader = thread::spawn(move || of_reader.read(List::of_thread(OTHER)));
+            let of_writer = guarded.clone();
+            let writer = thread::spawn(move || {
+                let list = List::of_thread(MORTAL);
+                let dies = at.filter(|at| *at != Point::PhaseMoved);
+                mortal(list, dies, || of_writer.write(list));
             });
-            done.once.wait(List::of_thread(3), NEVER).expect("somebody does it");
-            done.check();
-            thread.join().unwrap();
-        };
-        for mode in [Mode::Sleeps, Mode::Spurious] {
-            check_under(&[mode], 3, &format!("once, killed at {at:?}"), once);
-        }
+            mortal(list, at.filter(|at| *at == Point::PhaseMoved), || {
+                // SAFETY: acquired above.
+                assert!(unsafe { guarded.lock.stop_writing(list, slot) });
+            });
+            reader.join().unwrap();
+            writer.join().unwrap();
+            guarded.check_free();
+        });
     }
 }

@@ -124,6 +124,7 @@ impl Take<'_> {
                 Err(other) => seen = other,
             }
         }
+        point(Point::PermitMissed);
         if self.parks {
             // Without a moment in between in which neither is armed.
             bell::arm_again(self.permits.bell);

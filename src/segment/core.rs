@@ -108,6 +108,22 @@ impl Core {
         Ok(Self::over(mapping, geometry, true))
     }
 
+    /// Makes a segment of a whole file that others may see, and that is nothing yet. What was made
+    /// before is found.
+    #[cfg(feature = "shared_memory")]
+    pub(super) fn adopt(name: &Name, file: OwnedFd) -> Result<Self> {
+        let os = |e| Error::os("fstat", name.as_str())(e);
+        let size = file::status(file.as_fd()).map_err(os)?.size;
+        if file::first_bytes(file.as_fd()).map_err(os)? != [0; 16] {
+            return Self::look(name, file);
+        }
+        let geometry = Geometry::of_length(name.as_str(), size)?;
+        mapping::reserve(file.as_fd(), name.as_str(), 0, size)?;
+        let mapping = Mapping::new(file, name.as_str().to_owned())?;
+        geometry.write(&mapping, size)?;
+        Ok(Self::over(mapping, geometry, true))
+    }
+
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
     }

@@ -5,7 +5,10 @@
 use super::mapping::{Mapping, Shared};
 use crate::layout::{ABI_VERSION, LINES, PAGE, align_up};
 use crate::member::{PARTICIPANTS, Participant};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use crate::sys;
 use crate::{Error, Result};
 use std::time::{Duration, SystemTime};
@@ -82,12 +85,24 @@ impl Geometry {
         })
     }
 
-    /// Writes the header of a segment that nobody else can see yet and whose bytes are zero.
+    /// The layout of a new segment of that length.
+    #[cfg(feature = "shared_memory")]
+    pub(crate) fn of_length(name: &str, length: u64) -> Result<Self> {
+        let asked = OVERHEAD + PAGE;
+        let heap = length.checked_sub(asked).ok_or_else(|| {
+            let segment = name.to_owned();
+            Error::SegmentFull { segment, asked, free: length }
+        })?;
+        Ok(Geometry { length, ..Self::with_room_for(heap)? })
+    }
+
+    /// Writes the header of a segment whose bytes are zero. What others can see by now is none to
+    /// them before its first word is written, which is the last thing.
     pub(crate) fn write(&self, mapping: &Mapping, reserved_end: u64) -> Result<()> {
         let header: &Header = mapping.at(0)?;
         let since = self.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        // Relaxed throughout: the segment is published by the kernel, with its name or its
-        // descriptor.
+        // Relaxed but for the last: the segment is published by the kernel, with its name or its
+        // descriptor; or, where its name was there before, by its first word.
         header.abi.store(ABI_VERSION, Relaxed);
         header.participants.store(PARTICIPANTS, Relaxed);
         header.length.store(self.length, Relaxed);
@@ -98,7 +113,7 @@ impl Geometry {
         header.namespace.store(self.namespace, Relaxed);
         header.heap_end.store(self.heap, Relaxed);
         header.reserved_end.store(reserved_end, Relaxed);
-        header.magic.store(MAGIC, Relaxed);
+        header.magic.store(MAGIC, Release);
         Ok(())
     }
 
@@ -129,6 +144,8 @@ impl Geometry {
     /// Reads and checks the header of a segment that was recognised.
     pub(crate) fn read(mapping: &Mapping) -> Result<Self> {
         let header: &Header = mapping.at(0)?;
+        // Acquire: pairs with the Release in `write`.
+        header.magic.load(Acquire);
         let geometry = Geometry {
             length: header.length.load(Relaxed),
             table: header.table.load(Relaxed),

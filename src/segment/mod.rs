@@ -4,6 +4,8 @@
 //! a header, says who takes part in it, and holds objects, each of which knows its kind, type and
 //! size, so that no process takes one for what it is not.
 
+#[cfg(feature = "shared_memory")]
+mod adopt;
 mod arena;
 mod attachment;
 mod block;

@@ -45,6 +45,8 @@ pub(crate) enum Point {
     SignalDoubted,
     /// A permit is returned and nobody was woken yet.
     PermitReturned,
+    /// A permit that was free has just been taken by another, and the word is pending.
+    PermitMissed,
     /// A phase is over and nobody was woken yet.
     PhaseMoved,
     /// A phase is over and everybody was woken.

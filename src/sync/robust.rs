@@ -9,6 +9,9 @@ pub(crate) use crate::sys::robust::{
 pub(crate) use model::{List, OWNER, OWNER_DIED, RobustWord, Slot, WAITERS};
 
 #[cfg(all(test, loom))]
+pub(crate) use model::{arm, arm_again, disarm, ring};
+
+#[cfg(all(test, loom))]
 pub(crate) mod model {
     //! What `exit_robust_list` does, without the links: those are private to their thread, and no
     //! interleaving reaches them.
@@ -47,11 +50,67 @@ pub(crate) mod model {
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Place(());
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     struct Thread {
         id: u32,
         linked: RefCell<Vec<*const RobustWord>>,
-        pending: Cell<Option<*const RobustWord>>,
+    }
+
+    impl Thread {
+        fn has_linked(&self, word: *const RobustWord) -> bool {
+            self.linked.borrow().iter().any(|&linked| std::ptr::eq(linked, word))
+        }
+    }
+
+    /// What the pending slot of a thread points to: there is one, for locks and the bell.
+    #[derive(Clone, Copy, Debug)]
+    enum Pending {
+        Nothing,
+        Lock(*const RobustWord, &'static Thread),
+        Bell(*const AtomicU32),
+    }
+
+    loom::thread_local! {
+        static PENDING: Cell<Pending> = Cell::new(Pending::Nothing);
+    }
+
+    fn swap_pending(pending: Pending) -> Pending {
+        PENDING.with(|slot| slot.replace(pending))
+    }
+
+    /// What was pending before; `None`: it is not armed.
+    pub(crate) struct Armed(Option<Pending>);
+
+    /// Where the slot is free or holds what is linked, too.
+    pub(crate) fn arm(bell: &AtomicU32) -> Armed {
+        let before = PENDING.with(Cell::get);
+        let is_free = match before {
+            Pending::Nothing => true,
+            Pending::Lock(word, thread) => thread.has_linked(word),
+            Pending::Bell(_) => false,
+        };
+        if is_free {
+            swap_pending(Pending::Bell(bell));
+        }
+        Armed(is_free.then_some(before))
+    }
+
+    pub(crate) fn arm_again(bell: &AtomicU32) {
+        swap_pending(Pending::Bell(bell));
+    }
+
+    pub(crate) fn disarm(Armed(before): Armed) {
+        if let Some(before) = before {
+            swap_pending(before);
+        }
+    }
+
+    /// The kernel's part at the death of the calling thread, if it has no list.
+    pub(crate) fn ring() {
+        if let Pending::Bell(bell) = swap_pending(Pending::Nothing) {
+            // SAFETY: the caller's scenario holds the word.
+            futex::wake(unsafe { &*bell }, 1);
+        }
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -62,7 +121,7 @@ pub(crate) mod model {
     impl List {
         /// The list of a new thread with this id.
         pub(crate) fn of_thread(id: u32) -> Self {
-            List { thread: Box::leak(Box::new(Thread { id, ..Thread::default() })) }
+            List { thread: Box::leak(Box::new(Thread { id, linked: RefCell::default() })) }
         }
 
         pub(crate) fn id(self) -> u32 {
@@ -78,11 +137,16 @@ pub(crate) mod model {
         }
 
         pub(crate) fn pending(self, word: &RobustWord) {
-            self.thread.pending.set(Some(word));
+            swap_pending(Pending::Lock(word, self.thread));
         }
 
         pub(crate) fn settled(self) {
-            self.thread.pending.set(None);
+            swap_pending(Pending::Nothing);
+        }
+
+        fn is_pending(self, word: &RobustWord) -> bool {
+            let pending = PENDING.with(Cell::get);
+            matches!(pending, Pending::Lock(other, _) if std::ptr::eq(other, word))
         }
 
         pub(crate) fn place(self) -> Option<Place> {
@@ -95,7 +159,7 @@ pub(crate) mod model {
         }
 
         pub(crate) unsafe fn insert(self, word: &RobustWord) -> Slot {
-            assert!(self.thread.pending.get().is_some(), "linked without being pending");
+            assert!(self.is_pending(word), "linked without being pending");
             self.thread.linked.borrow_mut().push(word);
             Slot(word)
         }
@@ -105,29 +169,33 @@ pub(crate) mod model {
         }
 
         pub(crate) unsafe fn remove(self, word: &RobustWord, slot: Slot) -> bool {
-            assert!(self.thread.pending.get().is_some(), "unlinked without being pending");
+            assert!(self.is_pending(word), "unlinked without being pending");
             assert!(std::ptr::eq(slot.0, word), "another word's slot");
             self.thread.linked.borrow_mut().retain(|&linked| !std::ptr::eq(linked, word));
             true
         }
 
         pub(crate) fn find(self, word: &RobustWord) -> Option<Slot> {
-            let linked = self.thread.linked.borrow();
-            linked.iter().any(|&other| std::ptr::eq(other, word)).then_some(Slot(word))
+            self.thread.has_linked(word).then_some(Slot(word))
         }
 
         /// The kernel's part at the death of the thread.
         pub(crate) fn die(self) {
-            let pending = self.thread.pending.take();
+            let pending = swap_pending(Pending::Nothing);
             for word in self.thread.linked.take() {
-                if pending != Some(word) {
+                if !matches!(pending, Pending::Lock(other, _) if other == word) {
                     // SAFETY: the caller's scenario holds the word.
                     self.visit(unsafe { &*word }, false);
                 }
             }
-            if let Some(word) = pending {
+            match pending {
+                Pending::Nothing => {}
                 // SAFETY: as above.
-                self.visit(unsafe { &*word }, true);
+                Pending::Lock(word, _) => self.visit(unsafe { &*word }, true),
+                Pending::Bell(bell) => {
+                    // SAFETY: as above.
+                    futex::wake(unsafe { &*bell }, 1);
+                }
             }
         }
 

@@ -74,6 +74,9 @@ fn describe(report: &Report, object: &ObjectReport) -> Vec<Line> {
     if let Some(version) = object.version {
         lines.push(line("version", version.to_string()));
     }
+    if let Some(depth) = object.depth.filter(|depth| *depth > 0) {
+        lines.push(line("depth", depth.to_string()));
+    }
     lines.extend(object.ends.iter().map(|end| line(end.role, view::holder(report, &end.holder))));
     lines
 }

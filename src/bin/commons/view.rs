@@ -81,6 +81,7 @@ fn object(object: &ObjectReport) -> String {
         ("capacity", info.capacity.to_string()),
         ("fill", json::or_null(object.fill.map(|fill| fill.to_string()))),
         ("version", json::or_null(object.version.map(|version| version.to_string()))),
+        ("depth", json::or_null(object.depth.map(|depth| depth.to_string()))),
         ("ends", json::array(object.ends.iter().map(end))),
     ])
 }

@@ -17,6 +17,7 @@ mod queue;
 mod signal;
 mod spawn;
 mod stream;
+mod waiters;
 
 use crate::harness::Operation;
 
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         cell::operations(),
         elements::operations(),
         lock::operations(),
+        waiters::operations(),
         barrier::operations(),
         queue::operations(),
     ];

@@ -1,9 +1,10 @@
-//! Storms: both ends of a ring work as fast as they can and are killed at random moments, again and
-//! again, each followed by a successor.
+//! Storms: both ends of a ring, or all who use a number of locks, work as fast as they can and are
+//! killed at random moments, again and again, each followed by a successor.
 //!
 //! It finds what no stepping finds: both at once, both on processors of their own, in the middle of
 //! a system call. A storm alone proves little: most of its kills hit the same few instructions.
 
+mod locks;
 mod log;
 mod roles;
 
@@ -17,11 +18,22 @@ use log::Log;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// What is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// A ring of small items.
+    Small,
+    /// A ring of large items.
+    Large,
+    /// Locks and permits.
+    Locks,
+}
+
 /// One kind of storm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Storm {
     pub(crate) name: &'static str,
-    large: bool,
+    sort: Sort,
     /// Bytes of memory that each process has, which the kernel must free before its locks fall.
     weight: usize,
     /// Of the kills asked for, one in so many.
@@ -29,10 +41,11 @@ pub(crate) struct Storm {
 }
 
 /// The storms.
-pub(crate) const STORMS: [Storm; 3] = [
-    Storm { name: "storm/small", large: false, weight: 0, share: 1 },
-    Storm { name: "storm/large", large: true, weight: 0, share: 2 },
-    Storm { name: "storm/heavy", large: false, weight: 64 << 20, share: 10 },
+pub(crate) const STORMS: [Storm; 4] = [
+    Storm { name: "storm/small", sort: Sort::Small, weight: 0, share: 1 },
+    Storm { name: "storm/large", sort: Sort::Large, weight: 0, share: 2 },
+    Storm { name: "storm/heavy", sort: Sort::Small, weight: 64 << 20, share: 10 },
+    Storm { name: "storm/locks", sort: Sort::Locks, weight: 0, share: 1 },
 ];
 
 /// Items that the ring holds: few, so that both ends sleep often.
@@ -45,10 +58,10 @@ impl Storm {
     pub(crate) fn run(&self, settings: &Settings, ledger: &'static Ledger) -> Tally {
         let mut tally = Tally::default();
         let kills = (settings.storm / self.share).max(10);
-        let done = if self.large {
-            self.rage::<Large>(settings, ledger, kills, &mut tally)
-        } else {
-            self.rage::<Small>(settings, ledger, kills, &mut tally)
+        let done = match self.sort {
+            Sort::Small => self.rage::<Small>(settings, ledger, kills, &mut tally),
+            Sort::Large => self.rage::<Large>(settings, ledger, kills, &mut tally),
+            Sort::Locks => locks::rage(self.name, settings, ledger, kills, &mut tally),
         };
         if let Err(trouble) = done {
             tally.trouble = Some(trouble.to_string());
