@@ -9,6 +9,7 @@
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
+//! | send values from one process to any number of others, each of which gets all | [`broadcast`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
 //! | share many values in a row | [`Array`] |
 //! | show others the newest state of a process | [`Latest`] |
@@ -74,7 +75,7 @@ pub use cell::{
 #[cfg(not(all(test, loom)))]
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, queue, spsc};
+pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, broadcast, queue, spsc};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]

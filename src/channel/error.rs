@@ -21,6 +21,9 @@ pub enum ChannelError {
     /// The other end is gone, and, for a receiving end, everything it published has been received.
     #[error("the other end is gone: {0}")]
     Disconnected(Departure),
+    /// This receiver was too slow; only from broadcasts. The next receive goes on behind what is gone.
+    #[error("the receiver was too slow: {0} messages were overwritten")]
+    Lagged(u64),
     /// This handle was closed.
     #[error("this handle was closed")]
     Closed,
@@ -53,6 +56,7 @@ impl From<ChannelError> for io::Error {
             ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
             ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
+            ChannelError::Lagged(_) => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

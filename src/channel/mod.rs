@@ -1,5 +1,6 @@
 //! Channels: from one process to another, in order, each thing exactly once.
 
+pub mod broadcast;
 mod error;
 pub mod queue;
 pub mod spsc;

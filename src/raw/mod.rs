@@ -5,11 +5,14 @@
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
 pub(crate) mod barrier;
+pub(crate) mod broadcast;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod latest;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, loom))]
+mod models_broadcast;
 #[cfg(all(test, loom))]
 mod models_latest;
 #[cfg(all(test, loom))]

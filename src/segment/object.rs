@@ -51,6 +51,8 @@ pub enum Kind {
     LockedArray,
     /// A queue of many producers and many consumers, [`crate::queue`].
     Queue,
+    /// Messages of one process to any number of others, [`crate::broadcast`].
+    Broadcast,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Latest => 19,
             Kind::LockedArray => 20,
             Kind::Queue => 32,
+            Kind::Broadcast => 40,
         }
     }
 
@@ -99,6 +102,7 @@ impl Kind {
             19 => Some(Kind::Latest),
             20 => Some(Kind::LockedArray),
             32 => Some(Kind::Queue),
+            40 => Some(Kind::Broadcast),
             _ => None,
         }
     }
@@ -126,6 +130,7 @@ impl fmt::Display for Kind {
             Kind::Latest => "latest",
             Kind::LockedArray => "locked array",
             Kind::Queue => "queue",
+            Kind::Broadcast => "broadcast",
         })
     }
 }
