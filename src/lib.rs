@@ -61,6 +61,8 @@ mod process;
 mod raw;
 #[cfg(not(all(test, loom)))]
 mod segment;
+#[cfg(not(all(test, loom)))]
+mod select;
 mod sync;
 #[cfg(not(all(test, loom)))]
 mod sys;
@@ -89,7 +91,11 @@ pub use lock::{
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]
 pub use segment::{Element, Kind, ObjectInfo, Origin, Segment};
+#[cfg(not(all(test, loom)))]
+pub use select::{Readiness, Select, Waitable, wait_any};
 pub use wait::WaitStrategy;
+#[cfg(not(all(test, loom)))]
+pub use wait::{Readable, Writable};
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

@@ -42,6 +42,7 @@ impl From<Error> for ChannelError {
         match error {
             Error::Corrupted { problem, .. } => ChannelError::Corrupted(problem),
             Error::Forked => ChannelError::Forked,
+            Error::Closed { .. } => ChannelError::Closed,
             _ => ChannelError::Corrupted("the operating system refused to tell who is alive"),
         }
     }

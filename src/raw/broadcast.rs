@@ -221,13 +221,17 @@ pub(crate) struct ReadCursor {
 impl ReadCursor {
     /// A reader of what is published from now on.
     pub(crate) fn at_newest(ring: Ring<'_>) -> Result<Self, Contradiction> {
-        Ok(ReadCursor { place: ring.place(ring.control.sent())?, behind: false })
+        Self::at(ring, ring.control.sent())
     }
 
     /// A reader that begins with the oldest message that is kept.
     pub(crate) fn at_oldest(ring: Ring<'_>) -> Result<Self, Contradiction> {
-        let oldest = ring.control.sent().saturating_sub(ring.kept());
-        Ok(ReadCursor { place: ring.place(oldest)?, behind: false })
+        Self::at(ring, ring.control.sent().saturating_sub(ring.kept()))
+    }
+
+    /// A reader whose next message has this number.
+    pub(crate) fn at(ring: Ring<'_>, number: u64) -> Result<Self, Contradiction> {
+        Ok(ReadCursor { place: ring.place(number)?, behind: false })
     }
 
     /// The number of the next message.

@@ -488,3 +488,4 @@ impl Queue<'_> {
 }
 
 mod in_flight;
+mod look;

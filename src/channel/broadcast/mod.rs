@@ -1,7 +1,7 @@
 //! Broadcasts: from one process to any number of others, each message to all of them.
 //!
-//! A broadcast keeps the last messages, as many as its capacity, of one fixed-size type. The sender
-//! goes round in them and never waits for anybody. Every [`Receiver`] reads at its own pace and gets
+//! A broadcast keeps the last messages, at least as many as its capacity, of one fixed-size type. The
+//! sender goes round in them and never waits for anybody. Every [`Receiver`] reads at its own pace and gets
 //! every message that it comes in time for, in order and whole; what was overwritten before it came is
 //! told exactly ([`ChannelError::Lagged`](crate::ChannelError)). For the newest value alone, take
 //! [`Latest`](crate::Latest); for messages that must not be lost, [`spsc`](crate::spsc) or
@@ -36,10 +36,10 @@
 //!     sender.send(i)?;
 //! }
 //! assert_eq!(receiver.iter().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
-//! sender.send_all(&[4, 5])?;
+//! sender.send_all(&[4, 5, 6])?;
 //! drop(sender);
-//! assert_eq!(late.recv(), Err(ChannelError::Lagged(2)));
-//! assert_eq!(late.iter().collect::<Vec<_>>(), [2, 3, 4, 5]);
+//! assert_eq!(late.recv(), Err(ChannelError::Lagged(3)));
+//! assert_eq!(late.iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -47,6 +47,7 @@ mod handle;
 mod parts;
 mod receiver;
 mod sender;
+mod source;
 
 pub(crate) use parts::look;
 

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::channel::{ChannelError, Peer};
 use crate::member::Doubt;
 use crate::raw::broadcast::{Found, ReadCursor};
+use crate::sync::local::{AtomicU64, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{
     Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, is_suspect, look_at_holder, settle,
@@ -16,6 +17,7 @@ use crate::wait::{
 use core::mem::MaybeUninit;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A receiving side of a broadcast.
@@ -24,10 +26,12 @@ use std::time::{Duration, Instant};
 /// next message is the same. A copy that a fork makes is one more, too.
 pub struct Receiver<T> {
     cursor: ReadCursor,
+    /// The number of the next message, for those who wait for it beside other things.
+    watched: OnceLock<Arc<AtomicU64>>,
     missed: u64,
     strategy: WaitStrategy,
     slip: Slip,
-    parts: Parts,
+    pub(super) parts: Parts,
     element: PhantomData<fn() -> T>,
 }
 
@@ -36,6 +40,7 @@ impl<T: Element> Receiver<T> {
         parts.attachment().prefault();
         Receiver {
             cursor,
+            watched: OnceLock::new(),
             missed: 0,
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
@@ -132,7 +137,12 @@ impl<T: Element> Receiver<T> {
         let bytes: *mut MaybeUninit<u8> = bits.as_mut_ptr().cast();
         // SAFETY: its own bytes, which may be uninitialised in both views.
         let bytes = unsafe { core::slice::from_raw_parts_mut(bytes, size_of::<T>()) };
-        match self.cursor.read(self.parts.ring(), bytes) {
+        let found = self.cursor.read(self.parts.ring(), bytes);
+        if let Some(watched) = self.watched.get() {
+            // Relaxed: says where to look.
+            watched.store(self.cursor.number(), Relaxed);
+        }
+        match found {
             Ok(Found::Nothing) => None,
             Ok(Found::Message) => {
                 // SAFETY: every byte was written, and any bytes are a `Bits`.
@@ -231,9 +241,14 @@ impl<T> Receiver<T> {
 
     /// Makes an inherited handle this process's own.
     #[inline]
-    fn settle(&self) -> Result<(), ChannelError> {
+    pub(super) fn settle(&self) -> Result<()> {
         let attachment = self.parts.attachment();
-        if attachment.is_settled() { Ok(()) } else { Ok(attachment.settle()?) }
+        if attachment.is_settled() { Ok(()) } else { attachment.settle() }
+    }
+
+    /// The number of the next message, kept up to date.
+    pub(super) fn watched(&self) -> Arc<AtomicU64> {
+        self.watched.get_or_init(|| Arc::new(AtomicU64::new(self.cursor.number()))).clone()
     }
 
     fn waiting(&self) -> Waiting<'_> {

@@ -1,7 +1,7 @@
 //! The side that sends.
 
-use super::parts::Parts;
 use super::Element;
+use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Rejected};
 use crate::raw::broadcast::WriteCursor;
 use crate::segment::child_stamp;
@@ -42,7 +42,10 @@ impl<T: Element> Sender<T> {
         let predecessor = claim_role(attachment, &parts.sender, me, "sender")?;
         let cursor = WriteCursor::at(parts.ring()).map_err(|_| {
             parts.sender.leave(me.pack(), false);
-            attachment.core().mapping().corrupted("the messages of a broadcast contradict each other")
+            attachment
+                .core()
+                .mapping()
+                .corrupted("the messages of a broadcast contradict each other")
         })?;
         attachment.prefault();
         // Receivers that sleep are to watch this process from now on.

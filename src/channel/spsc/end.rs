@@ -4,17 +4,17 @@
 
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Peer};
-use crate::member::{Doubt, Stamp};
+use crate::member::Doubt;
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
-use crate::raw::role::{Holder, Role};
+use crate::raw::role::Role;
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::barrier;
 use crate::sys::{fork, membarrier};
 use crate::wait::{
-    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, look_at_holder, settle,
-    watch_holder,
+    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, is_suspect, look_at_holder,
+    settle, watch_holder,
 };
 use crate::{Error, Result};
 
@@ -30,6 +30,8 @@ pub(super) trait Side: Copy {
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
     /// The first slot that is this side's, if one is known.
     fn one(&self, ring: Ring<'_>) -> Option<u64>;
+    /// Whether there is a slot that is this side's, for who has no cursor.
+    fn has(ring: Ring<'_>) -> bool;
     /// The slots that are this side's; looks further only where fewer than `wanted` are known.
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction>;
     fn role(control: &Control) -> &Role;
@@ -51,6 +53,9 @@ impl Side for WriteCursor {
     #[inline(always)]
     fn one(&self, ring: Ring<'_>) -> Option<u64> {
         WriteCursor::one(self, ring)
+    }
+    fn has(ring: Ring<'_>) -> bool {
+        ring.fill() < ring.capacity
     }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
@@ -81,6 +86,9 @@ impl Side for ReadCursor {
     #[inline(always)]
     fn one(&self, _: Ring<'_>) -> Option<u64> {
         ReadCursor::one(self)
+    }
+    fn has(ring: Ring<'_>) -> bool {
+        ring.fill() > 0
     }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
@@ -267,13 +275,7 @@ impl<S: Side> End<S> {
     fn nothing(&mut self) -> ChannelError {
         let ring = self.ring();
         let attachment = &self.attachment;
-        let suspect = match S::peer_role(ring.control).read().0 {
-            Holder::Vacant => false,
-            Holder::Held(stamp) => Stamp::unpack(stamp)
-                .is_none_or(|s| attachment.core().table().is_ok_and(|t| t.is_suspect(s))),
-            Holder::Closed | Holder::Abandoned => true,
-        };
-        if !suspect {
+        if !is_suspect(attachment.core(), S::peer_role(ring.control)) {
             return S::NOTHING;
         }
         let mut waiting =
@@ -282,6 +284,15 @@ impl<S: Side> End<S> {
             Ok(Ok(_)) | Err(_) => S::NOTHING,
             Ok(Err(error)) => error,
         }
+    }
+
+    /// What is looked at to wait for this end beside others.
+    pub(super) fn watching(&self) -> Result<(Attachment, Parts)> {
+        let me = self.attachment.core().membership_if_any().ok_or(Error::Forked)?;
+        if !S::role(self.ring().control).is_held_by(me.stamp().pack()) {
+            return Err(Error::Forked);
+        }
+        Ok((self.attachment.again()?, self.parts))
     }
 
     pub(super) fn predecessor(&self) -> Option<Departure> {

@@ -51,6 +51,7 @@ mod io;
 mod parts;
 mod producer;
 mod ring;
+mod source;
 
 pub(crate) use parts::look;
 
