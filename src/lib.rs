@@ -20,6 +20,7 @@
 //! | do something once, or make a value once | [`Once`], [`OnceCell`] |
 //! | wait until all have come | [`Barrier`] |
 //! | run a closure in a child process | [`Process`] |
+//! | wait for many things at once, or with a poller of one's own | [`Select`], [`wait_any`], [`Readiness`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
 //! # Examples
@@ -66,6 +67,8 @@ mod select;
 mod sync;
 #[cfg(not(all(test, loom)))]
 mod sys;
+#[cfg(all(feature = "tokio", not(all(test, loom))))]
+pub mod tokio;
 mod wait;
 
 #[cfg(not(all(test, loom)))]

@@ -217,7 +217,7 @@ fn a_sleeping_wait_is_ended_by_the_death_of_who_could_bring_something() {
         for (i, child) in children.into_iter().enumerate() {
             let pid = child.id();
             let mut select = Select::new();
-            if i <= 0 {
+            if i == 0 {
                 select.recv(&consumer).unwrap();
             }
             if i <= 1 {

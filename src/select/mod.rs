@@ -6,12 +6,13 @@ mod waitable;
 pub use readiness::Readiness;
 pub use waitable::{Waitable, wait_any};
 
+use crate::lock::Event;
 use crate::sys::descriptor::{self, Bell, Until};
 use crate::sys::{fork, time};
 use crate::wait::{
     AT_ONCE, NEVER, Readable, Source, WaitStrategy, Watched, Writable, wait_for_any,
 };
-use crate::{Error, Event, Result};
+use crate::{Error, Result};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;

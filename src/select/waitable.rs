@@ -1,9 +1,10 @@
 //! Waiting for any of a list of things of all kinds.
 
 use super::{Readiness, Select};
+use crate::Result;
+use crate::process::Process;
 use crate::sys::time;
 use crate::wait::{NEVER, Readable};
-use crate::{Process, Result};
 use std::fs::File;
 use std::io::{PipeReader, Stdin};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -82,8 +82,8 @@ pub(crate) fn poll(fds: &[(BorrowedFd<'_>, Until)], deadline: u64) -> io::Result
 /// none of them.
 pub(crate) fn without_signals<R>(start: impl FnOnce() -> R) -> R {
     // SAFETY: all-zero bytes are a valid sigset_t.
-    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
-        unsafe { (core::mem::zeroed(), core::mem::zeroed()) };
+    let mut all: libc::sigset_t = unsafe { core::mem::zeroed() };
+    let mut before = all;
     // SAFETY: a live set.
     unsafe { libc::sigfillset(&raw mut all) };
     // SAFETY: two live sets.
