@@ -21,6 +21,14 @@ pub enum ChannelError {
     /// The other end is gone, and, for a receiving end, everything it published has been received.
     #[error("the other end is gone: {0}")]
     Disconnected(Departure),
+    /// It never fits; nothing of it was sent.
+    #[error("{bytes} bytes are more than the channel takes here: at most {limit}")]
+    TooLarge {
+        /// What was to be sent.
+        bytes: u64,
+        /// The most that can be.
+        limit: u64,
+    },
     /// This handle was closed.
     #[error("this handle was closed")]
     Closed,
@@ -50,6 +58,7 @@ impl From<ChannelError> for io::Error {
             ChannelError::Full | ChannelError::Empty => io::ErrorKind::WouldBlock,
             ChannelError::TimedOut => io::ErrorKind::TimedOut,
             ChannelError::Disconnected(_) => io::ErrorKind::BrokenPipe,
+            ChannelError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
             ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod queue;
+pub mod records;
 pub mod spsc;
 
 pub use crate::member::{Departure, Peer};

@@ -51,6 +51,10 @@ pub enum Kind {
     LockedArray,
     /// A queue of many producers and many consumers, [`crate::queue`].
     Queue,
+    /// A ring of records, [`crate::records`].
+    Records,
+    /// Two rings of records, one for each direction, [`crate::records::duplex`].
+    RecordDuplex,
 }
 
 impl Kind {
@@ -75,6 +79,8 @@ impl Kind {
             Kind::Latest => 19,
             Kind::LockedArray => 20,
             Kind::Queue => 32,
+            Kind::Records => 33,
+            Kind::RecordDuplex => 34,
         }
     }
 
@@ -99,6 +105,8 @@ impl Kind {
             19 => Some(Kind::Latest),
             20 => Some(Kind::LockedArray),
             32 => Some(Kind::Queue),
+            33 => Some(Kind::Records),
+            34 => Some(Kind::RecordDuplex),
             _ => None,
         }
     }
@@ -126,6 +134,8 @@ impl fmt::Display for Kind {
             Kind::Latest => "latest",
             Kind::LockedArray => "locked array",
             Kind::Queue => "queue",
+            Kind::Records => "record ring",
+            Kind::RecordDuplex => "record duplex",
         })
     }
 }
