@@ -8,6 +8,7 @@
 //! | to | use |
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
+//! | send bytes of any length from one process to another | [`records`] |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
 //! | send values from one process to any number of others, each of which gets all | [`broadcast`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
@@ -80,7 +81,9 @@ pub use cell::{
 #[cfg(not(all(test, loom)))]
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, broadcast, queue, spsc};
+pub use channel::{
+    ChannelError, Departure, Partial, Peer, Rejected, broadcast, queue, records, spsc,
+};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(not(all(test, loom)))]

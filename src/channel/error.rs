@@ -24,6 +24,14 @@ pub enum ChannelError {
     /// This receiver was too slow; only from broadcasts. The next receive goes on behind what is gone.
     #[error("the receiver was too slow: {0} messages were overwritten")]
     Lagged(u64),
+    /// It never fits; nothing of it was sent.
+    #[error("{bytes} bytes are more than the channel takes here: at most {limit}")]
+    TooLarge {
+        /// What was to be sent.
+        bytes: u64,
+        /// The most that can be.
+        limit: u64,
+    },
     /// This handle was closed.
     #[error("this handle was closed")]
     Closed,
@@ -54,6 +62,7 @@ impl From<ChannelError> for io::Error {
             ChannelError::Full | ChannelError::Empty => io::ErrorKind::WouldBlock,
             ChannelError::TimedOut => io::ErrorKind::TimedOut,
             ChannelError::Disconnected(_) => io::ErrorKind::BrokenPipe,
+            ChannelError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
             ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,

@@ -3,6 +3,7 @@
 pub mod broadcast;
 mod error;
 pub mod queue;
+pub mod records;
 pub mod spsc;
 
 pub use crate::member::{Departure, Peer};

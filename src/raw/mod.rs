@@ -29,6 +29,7 @@ pub(crate) mod permits;
 pub(crate) mod phase;
 pub(crate) mod publication;
 pub(crate) mod queue;
+pub(crate) mod record;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod rwlock;

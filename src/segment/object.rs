@@ -53,6 +53,10 @@ pub enum Kind {
     Queue,
     /// Messages of one process to any number of others, [`crate::broadcast`].
     Broadcast,
+    /// A ring of records, [`crate::records`].
+    Records,
+    /// Two rings of records, one for each direction, [`crate::records::duplex`].
+    RecordDuplex,
 }
 
 impl Kind {
@@ -78,6 +82,8 @@ impl Kind {
             Kind::LockedArray => 20,
             Kind::Queue => 32,
             Kind::Broadcast => 40,
+            Kind::Records => 33,
+            Kind::RecordDuplex => 34,
         }
     }
 
@@ -103,6 +109,8 @@ impl Kind {
             20 => Some(Kind::LockedArray),
             32 => Some(Kind::Queue),
             40 => Some(Kind::Broadcast),
+            33 => Some(Kind::Records),
+            34 => Some(Kind::RecordDuplex),
             _ => None,
         }
     }
@@ -131,6 +139,8 @@ impl fmt::Display for Kind {
             Kind::LockedArray => "locked array",
             Kind::Queue => "queue",
             Kind::Broadcast => "broadcast",
+            Kind::Records => "record ring",
+            Kind::RecordDuplex => "record duplex",
         })
     }
 }

@@ -46,9 +46,9 @@
 
 mod consumer;
 mod duplex;
-mod end;
+pub(super) mod end;
 mod io;
-mod parts;
+pub(super) mod parts;
 mod producer;
 mod ring;
 mod source;
