@@ -9,6 +9,7 @@
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
 //! | send bytes of any length from one process to another | [`records`] |
+//! | send objects and bytes to one other process, and receive some | [`pipe`](mod@pipe) |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
 //! | send values from one process to any number of others, each of which gets all | [`broadcast`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
@@ -82,7 +83,8 @@ pub use cell::{
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]
 pub use channel::{
-    ChannelError, Departure, Partial, Peer, Rejected, broadcast, queue, records, spsc,
+    ChannelError, Departure, Partial, Peer, Rejected, broadcast, pipe, pipe::pipe, queue, records,
+    spsc,
 };
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};

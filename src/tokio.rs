@@ -28,6 +28,7 @@
 
 #![allow(unsafe_code, reason = "registers a descriptor that lives as long as its owner")]
 
+use crate::channel::pipe::{self, PipeError};
 use crate::channel::queue::Queue;
 use crate::channel::{ChannelError, Rejected, broadcast, queue, spsc};
 use crate::lock::Event;
@@ -70,6 +71,9 @@ directions! {
     queue::Sender<T>: to_send by send;
     Queue<T>: to_receive by recv, to_send by send;
     broadcast::Receiver<T>: to_receive by recv;
+    pipe::Reader<T>: to_receive by recv;
+    pipe::Writer<T>: to_send by send;
+    pipe::Connection<T>: to_receive by recv, to_send by send;
 }
 
 impl Directions for Event {
@@ -226,6 +230,88 @@ sending! {
     /// # Errors
     /// As [`Queue::send`].
     Queue, send, try_send, &
+}
+
+macro_rules! pipes {
+    ($($end:ident: $($method:ident)+;)*) => {
+        $($(pipes!(@ $end $method);)+)*
+    };
+    (@ $end:ident recv) => {
+        #[cfg(feature = "serde")]
+        impl<T: serde::de::DeserializeOwned> Async<pipe::$end<T>> {
+            /// Receives an object, waiting for it.
+            ///
+            /// # Errors
+            /// As [`pipe::Reader::recv`]; [`ChannelError::Closed`] while the runtime shuts down.
+            pub async fn recv(&mut self) -> Result<T, PipeError> {
+                loop {
+                    match self.handle.try_recv() {
+                        Err(PipeError::Channel(ChannelError::Empty)) => {}
+                        other => return other,
+                    }
+                    ready(&self.to_receive).await?;
+                }
+            }
+        }
+
+        impl<T> Async<pipe::$end<T>> {
+            /// Receives a message as bytes, waiting for it.
+            ///
+            /// # Errors
+            /// As [`pipe::Reader::recv_bytes`]; [`ChannelError::Closed`] while the runtime shuts down.
+            pub async fn recv_bytes(&mut self) -> Result<Vec<u8>, PipeError> {
+                loop {
+                    match self.handle.try_recv_bytes() {
+                        Err(PipeError::Channel(ChannelError::Empty)) => {}
+                        other => return other,
+                    }
+                    ready(&self.to_receive).await?;
+                }
+            }
+        }
+    };
+    (@ $end:ident send) => {
+        #[cfg(feature = "serde")]
+        impl<T: serde::Serialize> Async<pipe::$end<T>> {
+            /// Sends an object, waiting for room.
+            ///
+            /// # Errors
+            /// As [`pipe::Writer::try_send`], without [`ChannelError::Full`];
+            /// [`ChannelError::Closed`] while the runtime shuts down.
+            pub async fn send(&mut self, object: &T) -> Result<(), PipeError> {
+                loop {
+                    match self.handle.try_send(object) {
+                        Err(PipeError::Channel(ChannelError::Full)) => {}
+                        other => return other,
+                    }
+                    ready(&self.to_send).await?;
+                }
+            }
+        }
+
+        impl<T> Async<pipe::$end<T>> {
+            /// Sends a message of bytes, waiting for room.
+            ///
+            /// # Errors
+            /// As [`pipe::Writer::try_send_bytes`], without [`ChannelError::Full`];
+            /// [`ChannelError::Closed`] while the runtime shuts down.
+            pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), PipeError> {
+                loop {
+                    match self.handle.try_send_bytes(bytes) {
+                        Err(PipeError::Channel(ChannelError::Full)) => {}
+                        other => return other,
+                    }
+                    ready(&self.to_send).await?;
+                }
+            }
+        }
+    };
+}
+
+pipes! {
+    Reader: recv;
+    Writer: send;
+    Connection: recv send;
 }
 
 impl Async<Event> {

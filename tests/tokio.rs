@@ -149,6 +149,41 @@ fn a_future_that_is_dropped_has_taken_and_given_nothing() {
 }
 
 #[test]
+fn objects_go_through_a_pipe_also_where_it_is_nearly_full() {
+    let _watchdog = watchdog();
+    let (here, mut there) = commons::pipe::with_capacity::<Vec<u32>>(2048).unwrap();
+    let child = child(move || {
+        while let Ok(mut numbers) = there.recv() {
+            numbers.reverse();
+            there.send(&numbers).unwrap();
+        }
+    });
+    runtime().block_on(async move {
+        let (writer, reader) = here.split();
+        let sending = tokio::spawn(async move {
+            let mut writer = Async::new(writer).unwrap();
+            for i in 0..300u32 {
+                writer.send(&(0..i % 90).collect()).await.unwrap();
+            }
+            let huge = vec![0; 1 << 20];
+            let refused = writer.send(&huge).await.unwrap_err();
+            assert!(matches!(
+                refused,
+                commons::pipe::PipeError::Channel(ChannelError::TooLarge { .. })
+            ));
+        });
+        let mut reader = Async::new(reader).unwrap();
+        for i in 0..300u32 {
+            let expected: Vec<u32> = (0..i % 90).rev().collect();
+            assert_eq!(reader.recv().await.unwrap(), expected);
+        }
+        sending.await.unwrap();
+        assert!(reader.recv().await.unwrap_err().is_end_of_file());
+    });
+    child.finish();
+}
+
+#[test]
 fn an_event_wakes_its_tasks() {
     let _watchdog = watchdog();
     for reset in [Reset::Manual, Reset::Auto] {

@@ -2,6 +2,7 @@
 
 pub mod broadcast;
 mod error;
+pub mod pipe;
 pub mod queue;
 pub mod records;
 pub mod spsc;

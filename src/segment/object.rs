@@ -53,6 +53,8 @@ pub enum Kind {
     Queue,
     /// Messages of one process to any number of others, [`crate::broadcast`].
     Broadcast,
+    /// Two ends that send each other objects, [`crate::pipe`].
+    Pipe,
     /// A ring of records, [`crate::records`].
     Records,
     /// Two rings of records, one for each direction, [`crate::records::duplex`].
@@ -82,6 +84,7 @@ impl Kind {
             Kind::LockedArray => 20,
             Kind::Queue => 32,
             Kind::Broadcast => 40,
+            Kind::Pipe => 41,
             Kind::Records => 33,
             Kind::RecordDuplex => 34,
         }
@@ -109,6 +112,7 @@ impl Kind {
             20 => Some(Kind::LockedArray),
             32 => Some(Kind::Queue),
             40 => Some(Kind::Broadcast),
+            41 => Some(Kind::Pipe),
             33 => Some(Kind::Records),
             34 => Some(Kind::RecordDuplex),
             _ => None,
@@ -139,6 +143,7 @@ impl fmt::Display for Kind {
             Kind::LockedArray => "locked array",
             Kind::Queue => "queue",
             Kind::Broadcast => "broadcast",
+            Kind::Pipe => "pipe",
             Kind::Records => "record ring",
             Kind::RecordDuplex => "record duplex",
         })
@@ -173,6 +178,12 @@ impl ObjectInfo {
             capacity,
             label: None,
         }
+    }
+
+    /// The same, said to be of `T`: of what is carried by elements of another type.
+    pub(crate) fn carrying<T: ?Sized>(self) -> Self {
+        let name = short_name(core::any::type_name::<T>());
+        ObjectInfo { type_name: cut(&name, TYPE_NAME_BYTES).to_owned(), ..self }
     }
 
     /// The same under a label.

@@ -5,9 +5,11 @@
 use super::both_ends;
 use crate::channel::ChannelError;
 use crate::channel::spsc::end::{End, FOREVER, NOW};
+use crate::channel::spsc::source::{Wanted, source};
 use crate::raw::record::{Found, GRAIN, Grain, Header, Kind, Nonsense, find};
 use crate::raw::ring::{ReadCursor, Span};
 use crate::sys::time;
+use crate::wait::{ReadSource, Source};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
@@ -63,7 +65,7 @@ fn nonsense() -> ChannelError {
 }
 
 impl Consumer {
-    pub(super) fn new(end: End<ReadCursor>) -> Self {
+    pub(in crate::channel) fn new(end: End<ReadCursor>) -> Self {
         Consumer { end, long: Long::None, pieces: Vec::new(), discarded: 0 }
     }
 
@@ -176,7 +178,11 @@ impl Consumer {
     }
 
     #[inline(always)]
-    fn recv_until(&mut self, record: &mut Vec<u8>, deadline: u64) -> Result<usize, ChannelError> {
+    pub(in crate::channel) fn recv_until(
+        &mut self,
+        record: &mut Vec<u8>,
+        deadline: u64,
+    ) -> Result<usize, ChannelError> {
         let (found, taken) = self.next(deadline)?;
         match found {
             Record::Small(grain, length) => {
@@ -292,6 +298,14 @@ impl Consumer {
         Ok((Record::Long, 0))
     }
 
+    /// Waits until something has come that was not received, without receiving it.
+    pub(in crate::channel) fn poll_until(&mut self, deadline: u64) -> Result<(), ChannelError> {
+        if self.long == Long::Complete {
+            return Ok(());
+        }
+        self.end.obtain(1, deadline).map(drop)
+    }
+
     /// Gives up what has come of a long record.
     fn discard(&mut self) {
         if self.long == Long::Begun {
@@ -342,6 +356,12 @@ impl Consumer {
             self.long = Long::None;
             self.pieces.clear();
         }
+    }
+}
+
+impl ReadSource for Consumer {
+    fn read_source(&self) -> crate::Result<Box<dyn Source>> {
+        source(&self.end, &Wanted::default())
     }
 }
 

@@ -56,6 +56,7 @@ mod ring;
 pub use consumer::{Consumer, Loan};
 pub use producer::{Grant, Producer};
 pub use ring::{Duplex, Ring, duplex, ring};
+pub(super) use ring::{FEWEST, describe};
 
 /// What both ends can do.
 macro_rules! both_ends {

@@ -3,11 +3,13 @@
 #![allow(unsafe_code, reason = "writes grains in shared memory")]
 
 use super::{both_ends, longest_in_place, longest_row};
-use crate::channel::ChannelError;
 use crate::channel::spsc::end::{End, FOREVER, NOW};
+use crate::channel::spsc::source::{Wanted, source};
+use crate::channel::{ChannelError, Departure};
 use crate::raw::record::{GRAIN, Grain, Kind, LONGEST_PIECE, SMALL, Spot, grains, spot};
 use crate::raw::ring::WriteCursor;
 use crate::sys::time;
+use crate::wait::{Source, WriteSource};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -24,13 +26,14 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Producer {
     pub(super) end: End<WriteCursor>,
+    wanted: Wanted,
 }
 
 both_ends!(Producer, "consumer");
 
 impl Producer {
-    pub(super) fn new(end: End<WriteCursor>) -> Self {
-        Producer { end }
+    pub(in crate::channel) fn new(end: End<WriteCursor>) -> Self {
+        Producer { end, wanted: Wanted::default() }
     }
 
     /// Sends a record, waiting for space.
@@ -134,10 +137,14 @@ impl Producer {
     }
 
     #[inline(always)]
-    fn send_until(&mut self, record: &[u8], deadline: u64) -> Result<(), ChannelError> {
+    pub(in crate::channel) fn send_until(
+        &mut self,
+        record: &[u8],
+        deadline: u64,
+    ) -> Result<(), ChannelError> {
         if record.len() <= SMALL {
             let slot = match deadline {
-                NOW => self.end.ready_one()?,
+                NOW => self.end.ready_one().inspect_err(|_| self.wanted.set(1))?,
                 _ => self.end.wait_one(deadline)?,
             };
             self.put_small(slot, record);
@@ -164,6 +171,12 @@ impl Producer {
         Ok(Grant { producer: self, spot, first, length, not_send: PhantomData })
     }
 
+    /// How the consumer went, if it is known to have gone: a few loads where it is not.
+    #[inline]
+    pub(in crate::channel) fn departed(&self) -> Result<Option<Departure>, ChannelError> {
+        Ok(self.end.departed()?)
+    }
+
     /// Waits for room for so many grains in a row, at most [`longest_row`].
     #[inline(always)]
     fn room(&mut self, needed: u64, deadline: u64) -> Result<Spot, ChannelError> {
@@ -171,6 +184,7 @@ impl Producer {
         let spot = spot(free.slot, self.end.ring().capacity, needed);
         let all = spot.pad + needed;
         if free.count < all {
+            self.wanted.set(all);
             self.end.obtain(all, deadline)?;
         }
         Ok(spot)
@@ -240,6 +254,7 @@ impl Producer {
                 let limit = capacity.saturating_sub(1 + headers) * GRAIN as u64;
                 return Err(ChannelError::TooLarge { bytes, limit });
             }
+            self.wanted.set(all);
             self.end.obtain(all, NOW)?;
         }
         let (mut sent, mut begun) = (0, false);
@@ -264,6 +279,12 @@ impl Producer {
             }
             (sent, begun) = (sent + piece.len(), true);
         }
+    }
+}
+
+impl WriteSource for Producer {
+    fn write_source(&self) -> crate::Result<Box<dyn Source>> {
+        source(&self.end, &self.wanted)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use std::fmt;
 
 /// Grains of the shortest ring, and what longer ones are a multiple of.
-const FEWEST: u64 = 8;
+pub(in crate::channel) const FEWEST: u64 = 8;
 
 /// Makes a ring of `bytes` bytes for records and gives both its ends, one to keep and one to move into
 /// a child process or another thread.
@@ -95,7 +95,7 @@ fn ends(attachment: &Attachment, which: usize) -> Result<(Producer, Consumer)> {
 }
 
 /// What rings of records of so many bytes are.
-fn describe(kind: Kind, bytes: usize) -> Result<ObjectInfo> {
+pub(in crate::channel) fn describe(kind: Kind, bytes: usize) -> Result<ObjectInfo> {
     if bytes == 0 {
         return Err(Error::Zero { what: "a capacity" });
     }

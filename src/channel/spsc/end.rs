@@ -30,8 +30,8 @@ pub(in crate::channel) trait Side: Copy {
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
     /// The first slot that is this side's, if one is known.
     fn one(&self, ring: Ring<'_>) -> Option<u64>;
-    /// Whether there is a slot that is this side's, for who has no cursor.
-    fn has(ring: Ring<'_>) -> bool;
+    /// Whether so many slots are this side's, for who has no cursor.
+    fn has(ring: Ring<'_>, wanted: u64) -> bool;
     /// The slots that are this side's; looks further only where fewer than `wanted` are known.
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction>;
     fn role(control: &Control) -> &Role;
@@ -54,8 +54,8 @@ impl Side for WriteCursor {
     fn one(&self, ring: Ring<'_>) -> Option<u64> {
         WriteCursor::one(self, ring)
     }
-    fn has(ring: Ring<'_>) -> bool {
-        ring.fill() < ring.capacity
+    fn has(ring: Ring<'_>, wanted: u64) -> bool {
+        ring.capacity - ring.fill() >= wanted
     }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
@@ -87,8 +87,8 @@ impl Side for ReadCursor {
     fn one(&self, _: Ring<'_>) -> Option<u64> {
         ReadCursor::one(self)
     }
-    fn has(ring: Ring<'_>) -> bool {
-        ring.fill() > 0
+    fn has(ring: Ring<'_>, wanted: u64) -> bool {
+        ring.fill() >= wanted
     }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
@@ -332,6 +332,18 @@ impl<S: Side> End<S> {
 
     pub(in crate::channel) fn predecessor(&self) -> Option<Departure> {
         self.predecessor
+    }
+
+    /// How the other end went, if it is known to have gone: a few loads where it is not.
+    #[inline]
+    pub(in crate::channel) fn departed(&self) -> Result<Option<Departure>> {
+        if !is_suspect(self.attachment.core(), S::peer_role(self.ring().control)) {
+            return Ok(None);
+        }
+        Ok(match self.peer()? {
+            Peer::Gone(departure) => Some(departure),
+            Peer::Nobody | Peer::Here { .. } => None,
+        })
     }
 
     /// How the other end is, by a look at it that no operation takes without need.

@@ -32,7 +32,7 @@ struct Offsets {
 const fn rings(kind: Kind) -> u64 {
     match kind {
         Kind::Ring | Kind::Records => 1,
-        Kind::Duplex | Kind::RecordDuplex => 2,
+        Kind::Duplex | Kind::RecordDuplex | Kind::Pipe => 2,
         _ => 0,
     }
 }
