@@ -7,6 +7,7 @@
 mod common;
 
 use common::{name, watchdog};
+use commons::broadcast::Broadcast;
 use commons::spsc::Ring;
 use commons::{Array, AtomicU16, Latest, Segment, Value};
 use std::fs;
@@ -218,6 +219,26 @@ fn cells_are_where_they_were() {
     let bytes = Bytes::of(&single.path());
     assert_eq!((bytes.u32(BLOCK + 32), bytes.u64(BLOCK + 24)), (16, 2), "kind, size");
     assert_eq!((bytes.text(BLOCK + 64, 48), bytes.u64(OBJECT)), ("u16", 5), "type, value");
+}
+
+#[test]
+fn a_broadcast_is_where_it_was() {
+    let _watchdog = watchdog();
+    let name = name("abi-broadcast");
+    let broadcast = Broadcast::<u32>::create(&name, 3).unwrap();
+    let mut sender = broadcast.sender().unwrap();
+    sender.send_all(&[10, 11, 12, 13, 14]).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!((bytes.u32(BLOCK + 32), bytes.u64(BLOCK + 24)), (40, 256 + 4 * 16), "kind, size");
+    assert_eq!((bytes.u64(BLOCK + 40), bytes.u64(BLOCK + 56)), (4, 3), "element, kept");
+    assert_eq!(bytes.u64(OBJECT), 5, "messages sent");
+    assert_eq!(bytes.u64(OBJECT + 128), 1 << 60 | 1 << 32 | 1, "sender");
+    assert_eq!(bytes.u32(OBJECT + 136), 0, "nobody has slept");
+    for (slot, number) in [4, 1, 2, 3].into_iter().enumerate() {
+        let slot = OBJECT + 256 + 16 * slot;
+        assert_eq!(bytes.u64(slot), 2 * number + 2, "mark of a complete message");
+        assert_eq!(bytes.u64(slot + 8), 10 + number, "message");
+    }
 }
 
 #[test]
