@@ -180,6 +180,19 @@ mutant consumers-of-the-queue-not-woken $queue 's/self\.control\.items\.wake\(\)
 mutant producers-of-the-queue-not-woken $queue 's/self\.control\.space\.wake\(\)/()/'
 mutant lost-message-not-counted $queue 's/            self\.count_lost\(index, word\);\n//'
 
+models=models_broadcast
+broadcast=src/raw/broadcast.rs
+mutant broadcast-published-relaxed $broadcast 's/(mark\.store\(complete, )Release/${1}Relaxed/'
+mutant broadcast-read-relaxed $broadcast 's/(let seen = mark\.load\()Acquire/${1}Relaxed/'
+mutant broadcast-written-without-fence $broadcast 's/        fence\(Release\);\n//'
+mutant broadcast-read-without-fence $broadcast 's/            fence\(Acquire\);\n//'
+mutant broadcast-not-marked $broadcast 's/        mark\.store\(complete - 1, Relaxed\);\n//'
+mutant broadcast-not-looked-at-again $broadcast 's/(let seen = mark\.load\(Relaxed\);\n\s*)if seen == complete/$1if true/'
+mutant broadcast-keeps-one-less $broadcast 's/let next = if self\.behind \{ sent - 1 \} else \{ sent - ring\.kept\(\)\.min\(sent\) \}/let next = sent - 1/'
+mutant broadcast-counted-relaxed $broadcast 's/(ring\.control\.sent\.store\(self\.place\.number, )Release/${1}Relaxed/'
+mutant broadcast-successor-counts-nothing $broadcast 's/            place = place\.next\(ring\);\n//'
+mutant broadcast-receivers-not-woken $broadcast 's/self\.control\.news\.wake\(\)/()/'
+
 if [[ -n ${MUTANTS_SAMPLE:-} ]]; then
     sample=()
     for ((i = 4 * (0x$(git rev-parse HEAD | cut -c1-6) % MUTANTS_SAMPLE); i < ${#mutants[@]}; i += 4 * MUTANTS_SAMPLE)); do

@@ -2,6 +2,8 @@
 //! bytes changed. Nothing may panic, read out of bounds or go on for ever.
 #![no_main]
 
+use commons::broadcast::Broadcast;
+use commons::pipe::Pipe;
 use commons::spsc::Ring;
 use commons::{Array, AtomicBool, AtomicU64, Latest, Queue, Segment, Value, inspect, queue};
 use libfuzzer_sys::fuzz_target;
@@ -33,6 +35,12 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let again =
         queue::Builder::new(2).at_least_once(2).new_in::<u64>(&segment, "again").expect(room);
     again.try_send(1).expect("room for one");
+    let news = Broadcast::<u64>::new_in(&segment, "news", 2).expect(room);
+    news.sender().expect("nobody else's").send_all(&[1, 2, 3, 4]).expect("a sound broadcast");
+    let pipe: Pipe = Pipe::new_in(&segment, "pipe", 128).expect(room);
+    let mut first = pipe.first().expect("nobody else's");
+    first.send_bytes(b"short").expect("room for a message");
+    first.send_bytes(b"longer than a grain").expect("room for a message");
     let bytes = std::fs::read(DIRECTORY.join(name)).expect("a file behind the name");
     Segment::unlink(name).expect("a name to take away");
     bytes
@@ -57,7 +65,7 @@ fuzz_target!(|input: &[u8]| {
             for change in rest.chunks_exact(11) {
                 let at = u16::from_le_bytes([change[0], change[1]]);
                 // The header, or the blocks, which lie behind the table of participants.
-                let at = if change[2] % 2 == 0 { at % 256 } else { at % 14000 } as usize;
+                let at = if change[2] % 2 == 0 { at % 256 } else { at % 20000 } as usize;
                 let at = if change[2] % 2 == 0 { at } else { 256 + 65536 + at };
                 if let Some(place) = bytes.get_mut(at..at + 8) {
                     place.copy_from_slice(&change[3..]);
@@ -95,6 +103,12 @@ fn use_it(name: &str) {
             if let Ok(queue) = Queue::<u64>::open_in(&segment, label) {
                 use_queue(&queue);
             }
+        }
+        if let Ok(news) = Broadcast::<u64>::open_in(&segment, "news") {
+            use_broadcast(&news);
+        }
+        if let Ok(pipe) = Pipe::open_in(&segment, "pipe") {
+            use_pipe(&pipe);
         }
         let _ = Ring::<[u32; 3]>::new_in(&segment, "three", 5);
         let _ = segment.remove("two");
@@ -151,6 +165,36 @@ fn use_queue(queue: &Queue<u64>) {
     }
     let _ = queue.recv_timeout(wait);
     drop((queue.sender(), queue.receiver()));
+}
+
+fn use_broadcast(broadcast: &Broadcast<u64>) {
+    let (receiver, sender) = (broadcast.receiver_from_oldest(), broadcast.sender());
+    if let Ok(mut sender) = sender {
+        let _ = (sender.send(7), sender.send_all(&[8, 9]));
+    }
+    if let Ok(mut receiver) = receiver {
+        for _ in 0..20 {
+            let _ = receiver.try_recv();
+        }
+        let _ = (receiver.len(), receiver.peer(), receiver.is_empty());
+        let _ = receiver.recv_timeout(Duration::from_millis(1));
+    }
+}
+
+fn use_pipe(pipe: &Pipe) {
+    let wait = Duration::from_millis(1);
+    let (first, second) = (pipe.first(), pipe.second());
+    if let Ok(mut first) = first {
+        let _ = first.try_send_bytes(&[7; 5]);
+        let _ = first.send_bytes_timeout(&[7; 300], wait);
+    }
+    if let Ok(mut second) = second {
+        let _ = second.poll(wait);
+        for _ in 0..20 {
+            let _ = second.try_recv_bytes();
+        }
+        let _ = second.recv_bytes_timeout(wait);
+    }
 }
 
 fn exercise(ring: &Ring<u64>) {

@@ -6,6 +6,7 @@
 #![no_main]
 
 use bytemuck::{CheckedBitPattern, NoUninit};
+use commons::broadcast::Broadcast;
 use commons::spsc::{Consumer, Element, Producer, Ring};
 use commons::{ChannelError, Segment, inspect};
 use libfuzzer_sys::fuzz_target;
@@ -36,7 +37,8 @@ struct Mixed {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&kind, script)) = input.split_first() else { return };
-    match kind % 3 {
+    match kind % 4 {
+        3 => play_broadcast(script),
         0 => play(script, true, |v| assert!(v == (v as u8 != 0))),
         1 => play(script, if script.len() % 2 == 0 { Colour::Green } else { Colour::Red }, |v| {
             assert!(matches!(v, Colour::Red | Colour::Green | Colour::Blue));
@@ -90,6 +92,53 @@ fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
     }
     drop((producer, consumer, ring, mapping));
     // Not by `unlink`: it may not look like a segment any more.
+    fs::remove_file(path(name)).expect("a name to take away");
+}
+
+/// The same with a broadcast and two receivers.
+fn play_broadcast(script: &[u8]) {
+    let name = "news";
+    let _ = fs::remove_file(path(name));
+    let broadcast = Broadcast::<[Colour; 12]>::create(name, 3).expect("room for a small one");
+    let mapping = map_again(name);
+    let mut sender = broadcast.sender().ok();
+    let mut receivers: Vec<_> = broadcast.receiver().into_iter().collect();
+    receivers.extend(broadcast.receiver_from_oldest());
+    for step in script.chunks_exact(4) {
+        match step[0] % 16 {
+            0..=5 => scribble(&mapping, step),
+            6..=9 => {
+                if let Some(sender) = &mut sender {
+                    expect_no_surprise(
+                        sender.send([Colour::Red; 12]).map(drop).map_err(|r| r.reason),
+                    );
+                }
+            }
+            10..=13 => {
+                for receiver in &mut receivers {
+                    let result = match step[1] % 2 {
+                        0 => receiver.try_recv(),
+                        _ => receiver.recv_timeout(Duration::from_micros(50)),
+                    };
+                    expect_no_surprise(result.map(|colours| {
+                        let known = |c| matches!(c, Colour::Red | Colour::Green | Colour::Blue);
+                        assert!(colours.into_iter().all(known));
+                    }));
+                    let _ = (receiver.len(), receiver.is_empty(), receiver.position());
+                }
+            }
+            14 => {
+                drop(sender.take());
+                sender = broadcast.sender().ok();
+            }
+            _ => {
+                let _ = inspect::report(name);
+                receivers.extend(broadcast.receiver_from_oldest());
+                receivers.truncate(4);
+            }
+        }
+    }
+    drop((sender, receivers, broadcast, mapping));
     fs::remove_file(path(name)).expect("a name to take away");
 }
 

@@ -162,6 +162,12 @@ pub enum Error {
         "this handle belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
     )]
     Forked,
+    /// The handle was closed.
+    #[error("this handle of `{name}` was closed; nothing can be done with it any more")]
+    Closed {
+        /// The name or label.
+        name: String,
+    },
     /// The calling thread holds locks, which a child would have copies of and could not release.
     #[error("the calling thread holds {locks} locks; release them before a child is started")]
     Holding {

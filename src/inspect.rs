@@ -9,7 +9,7 @@
 //! ```
 
 use crate::cell;
-use crate::channel::{queue, spsc};
+use crate::channel::{broadcast, queue, spsc};
 use crate::lock::{self, LockView};
 use crate::member::{Participant, Stamp, Table};
 use crate::segment::{Core, Name, ObjectInfo, Place, directory, for_each_block, unlink_if};
@@ -62,7 +62,8 @@ pub struct ObjectReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndReport {
-    /// `producer` or `consumer` of a ring, `publisher` of a [`Latest`](crate::Latest), `owner` of a lock.
+    /// `producer` or `consumer` of a ring, `publisher` of a [`Latest`](crate::Latest), `sender` of a
+    /// [`broadcast`](crate::broadcast), `owner` of a lock.
     pub role: &'static str,
     /// Who has it.
     pub holder: Holder,
@@ -268,11 +269,15 @@ fn object(core: &Core, table: Table<'_>, place: &Place, info: ObjectInfo) -> Res
     if let Some(publisher) = versions.and_then(|seen| seen.publisher) {
         ends.push(EndReport { role: "publisher", holder: holder_report(table, publisher)? });
     }
-    let depth = lock::depth(core, place, &info)?;
+    let mut version = versions.map(|seen| seen.version);
+    if let Some(seen) = broadcast::look(core, place, &info)? {
+        ends.push(EndReport { role: "sender", holder: holder_report(table, seen.sender)? });
+        version = Some(seen.sent);
+    }
     if let Some(lock) = lock::look(core, place, &info)? {
         ends.push(EndReport { role: "owner", holder: owner_report(table, lock)? });
     }
-    let version = versions.map(|seen| seen.version);
+    let depth = lock::depth(core, place, &info)?;
     Ok(ObjectReport { info, fill, version, depth, ends })
 }
 

@@ -75,6 +75,7 @@ impl Plan {
 const _: () = {
     use crate::member::Participant;
     use crate::raw::barrier;
+    use crate::raw::broadcast;
     use crate::raw::condvar::RawCondvar;
     use crate::raw::event::RawEvent;
     use crate::raw::latest;
@@ -94,6 +95,7 @@ const _: () = {
     assert!(size_of::<barrier::Control>() == 32 && align_of::<barrier::Control>() == 8);
     assert!(size_of::<Block>() == 512 && align_of::<Block>() == 128);
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
+    assert!(size_of::<broadcast::Control>() == 256 && align_of::<broadcast::Control>() == 128);
     assert!(size_of::<queue::Control>() == 384 && align_of::<queue::Control>() == 128);
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);
 };

@@ -8,7 +8,10 @@
 //! | to | use |
 //! |---|---|
 //! | send values from one process to another | [`spsc`] |
+//! | send bytes of any length from one process to another | [`records`] |
+//! | send objects and bytes to one other process, and receive some | [`pipe`](mod@pipe) |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
+//! | send values from one process to any number of others, each of which gets all | [`broadcast`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
 //! | share many values in a row | [`Array`] |
 //! | show others the newest state of a process | [`Latest`] |
@@ -19,6 +22,7 @@
 //! | do something once, or make a value once | [`Once`], [`OnceCell`] |
 //! | wait until all have come | [`Barrier`] |
 //! | run a closure in a child process | [`Process`] |
+//! | wait for many things at once, or with a poller of one's own | [`Select`], [`wait_any`], [`Readiness`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
 //! # Examples
@@ -60,9 +64,13 @@ mod process;
 mod raw;
 #[cfg(not(all(test, loom)))]
 mod segment;
+#[cfg(not(all(test, loom)))]
+mod select;
 mod sync;
 #[cfg(not(all(test, loom)))]
 mod sys;
+#[cfg(all(feature = "tokio", not(all(test, loom))))]
+pub mod tokio;
 mod wait;
 
 #[cfg(not(all(test, loom)))]
@@ -74,7 +82,10 @@ pub use cell::{
 #[cfg(not(all(test, loom)))]
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]
-pub use channel::{ChannelError, Departure, Partial, Peer, Rejected, queue, spsc};
+pub use channel::{
+    ChannelError, Departure, Partial, Peer, Rejected, broadcast, pipe, pipe::pipe, queue, records,
+    spsc,
+};
 #[cfg(not(all(test, loom)))]
 pub use error::{Error, Result};
 #[cfg(all(feature = "raw_sync", not(all(test, loom))))]
@@ -90,7 +101,11 @@ pub use lock::{
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]
 pub use segment::{Element, Kind, ObjectInfo, Origin, Segment};
+#[cfg(not(all(test, loom)))]
+pub use select::{Readiness, Select, Waitable, wait_any};
 pub use wait::WaitStrategy;
+#[cfg(not(all(test, loom)))]
+pub use wait::{Readable, Writable};
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

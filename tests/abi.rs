@@ -7,6 +7,7 @@
 mod common;
 
 use common::{name, watchdog};
+use commons::broadcast::Broadcast;
 use commons::spsc::Ring;
 use commons::{
     Array, AtomicU16, Barrier, Condvar, Event, Latest, LockedArray, Mutex, Once, OnceCell,
@@ -343,6 +344,26 @@ fn a_barrier_is_where_it_was() {
     assert_eq!(object(&name).0.u64(OBJECT), 1 << 18 | 1 << 16, "broken by a call");
     barrier.reset().unwrap();
     assert_eq!(object(&name).0.u64(OBJECT), 1 << 32 | 1 << 18, "whole, after one reset");
+}
+
+#[test]
+fn a_broadcast_is_where_it_was() {
+    let _watchdog = watchdog();
+    let name = name("abi-broadcast");
+    let broadcast = Broadcast::<u32>::create(&name, 3).unwrap();
+    let mut sender = broadcast.sender().unwrap();
+    sender.send_all(&[10, 11, 12, 13, 14]).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!((bytes.u32(BLOCK + 32), bytes.u64(BLOCK + 24)), (40, 256 + 4 * 16), "kind, size");
+    assert_eq!((bytes.u64(BLOCK + 40), bytes.u64(BLOCK + 56)), (4, 3), "element, kept");
+    assert_eq!(bytes.u64(OBJECT), 5, "messages sent");
+    assert_eq!(bytes.u64(OBJECT + 128), 1 << 60 | 1 << 32 | 1, "sender");
+    assert_eq!(bytes.u32(OBJECT + 136), 0, "nobody has slept");
+    for (slot, number) in [4, 1, 2, 3].into_iter().enumerate() {
+        let slot = OBJECT + 256 + 16 * slot;
+        assert_eq!(bytes.u64(slot), 2 * number + 2, "mark of a complete message");
+        assert_eq!(bytes.u64(slot + 8), 10 + number, "message");
+    }
 }
 
 #[test]

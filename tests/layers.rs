@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 7] = [
     &["wait", "raw"],
     &["lock", "cell"],
     &["channel"],
-    &["process", "inspect"],
+    &["process", "inspect", "select", "tokio"],
     &["pool", "manager"],
 ];
 

@@ -21,6 +21,17 @@ pub enum ChannelError {
     /// The other end is gone, and, for a receiving end, everything it published has been received.
     #[error("the other end is gone: {0}")]
     Disconnected(Departure),
+    /// This receiver was too slow; only from broadcasts. The next receive goes on behind what is gone.
+    #[error("the receiver was too slow: {0} messages were overwritten")]
+    Lagged(u64),
+    /// It never fits; nothing of it was sent.
+    #[error("{bytes} bytes are more than the channel takes here: at most {limit}")]
+    TooLarge {
+        /// What was to be sent.
+        bytes: u64,
+        /// The most that can be.
+        limit: u64,
+    },
     /// This handle was closed.
     #[error("this handle was closed")]
     Closed,
@@ -39,6 +50,7 @@ impl From<Error> for ChannelError {
         match error {
             Error::Corrupted { problem, .. } => ChannelError::Corrupted(problem),
             Error::Forked => ChannelError::Forked,
+            Error::Closed { .. } => ChannelError::Closed,
             _ => ChannelError::Corrupted("the operating system refused to tell who is alive"),
         }
     }
@@ -50,9 +62,11 @@ impl From<ChannelError> for io::Error {
             ChannelError::Full | ChannelError::Empty => io::ErrorKind::WouldBlock,
             ChannelError::TimedOut => io::ErrorKind::TimedOut,
             ChannelError::Disconnected(_) => io::ErrorKind::BrokenPipe,
+            ChannelError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
             ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
+            ChannelError::Lagged(_) => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

@@ -1,7 +1,10 @@
 //! Channels: from one process to another, in order, each thing exactly once.
 
+pub mod broadcast;
 mod error;
+pub mod pipe;
 pub mod queue;
+pub mod records;
 pub mod spsc;
 
 pub use crate::member::{Departure, Peer};

@@ -31,9 +31,9 @@ const AUTO: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct EventState {
     /// Used where it is [`MANUAL`].
-    manual: RawEvent,
+    pub(super) manual: RawEvent,
     /// Used where it is [`AUTO`]: a permit that is there or not.
-    auto: RawSemaphore,
+    pub(super) auto: RawSemaphore,
     /// [`MANUAL`] or [`AUTO`]. Written once.
     reset: AtomicU32,
     reserved: [AtomicU32; 3],
@@ -146,6 +146,10 @@ impl Event {
     }
 
     constructors!("an event", reset: Reset);
+
+    pub(super) fn parts(&self) -> (&Joint<EventState>, Reset) {
+        (&self.joint, self.reset)
+    }
 
     /// Sets it, and wakes whom that lets through.
     ///

@@ -100,6 +100,20 @@ impl Handle<RawMutex> {
         LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
     }
 
+    /// Releases the lock of a hold that was forgotten. False: the calling thread does not have it.
+    #[cfg(feature = "raw_sync")]
+    pub(super) fn release_forgotten(&self) -> Result<bool, LockError> {
+        let list = self.list()?;
+        let Some(slot) = self.slot(list) else { return Ok(false) };
+        if panicking() {
+            self.leave_poisoned();
+        } else {
+            self.leave();
+        }
+        self.release(list, slot);
+        Ok(true)
+    }
+
     /// Releases the lock, which the calling thread has acquired in this process by this handle.
     #[inline(always)]
     fn release(&self, list: List, slot: Slot) {

@@ -6,6 +6,7 @@ mod condvar;
 mod crew;
 mod error;
 mod event;
+mod event_source;
 mod guard;
 mod handle;
 mod hold;

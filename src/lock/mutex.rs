@@ -273,6 +273,12 @@ impl<T> Mutex<T> {
     pub(super) fn value(&self) -> NonNull<T> {
         self.value
     }
+
+    /// Releases the lock of a guard that was forgotten. False: the calling thread does not have it.
+    #[cfg(feature = "raw_sync")]
+    pub(super) fn release_forgotten(&self) -> Result<bool, LockError> {
+        self.handle.release_forgotten()
+    }
 }
 
 impl<T> fmt::Debug for Mutex<T> {

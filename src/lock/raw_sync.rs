@@ -13,7 +13,7 @@ use ::raw_sync::locks::{LockGuard, LockImpl};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
-use std::{fmt, io, mem, thread};
+use std::{fmt, io, mem};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -93,16 +93,10 @@ impl<T: NoUninit + CheckedBitPattern> LockImpl for RawSyncMutex<T> {
     }
 
     fn release(&self) -> Result<()> {
-        let handle = self.mutex.handle();
-        let list = handle.list()?;
-        let slot = handle.slot(list).ok_or("the calling thread does not have the lock")?;
-        if thread::panicking() {
-            handle.leave_poisoned();
-        } else {
-            handle.leave();
+        match self.mutex.release_forgotten()? {
+            true => Ok(()),
+            false => Err("the calling thread does not have the lock".into()),
         }
-        self.mutex.release(list, slot);
-        Ok(())
     }
 
     unsafe fn get_inner(&self) -> &mut *mut u8 {

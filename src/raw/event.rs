@@ -148,6 +148,11 @@ impl RawEvent {
         ours.then_some((&self.word, asleep))
     }
 
+    /// Wakes everybody who sleeps here, to look again.
+    pub(crate) fn pass_on(&self) {
+        futex::wake(&self.word, u32::MAX);
+    }
+
     /// The word that the kernel rings.
     pub(crate) fn bell(&self) -> &AtomicU32 {
         &self.bell

@@ -5,6 +5,7 @@
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
 pub(crate) mod barrier;
+pub(crate) mod broadcast;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod latest;
@@ -12,6 +13,8 @@ pub(crate) mod latest;
 mod models;
 #[cfg(all(test, loom))]
 mod models_barrier;
+#[cfg(all(test, loom))]
+mod models_broadcast;
 #[cfg(all(test, loom))]
 mod models_latest;
 #[cfg(all(test, loom))]
@@ -32,6 +35,7 @@ pub(crate) mod permits;
 pub(crate) mod phase;
 pub(crate) mod publication;
 pub(crate) mod queue;
+pub(crate) mod record;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod rwlock;

@@ -42,6 +42,7 @@ use words::{At, FREE, FULL, LAP_SHIFT, MEMBER_BITS, READING, WRITING};
 pub(crate) use words::{Claim, Split, Word, Words};
 
 mod in_flight;
+mod look;
 mod words;
 
 /// The member that moves the messages of the dead: whoever has [`Control::sweeper`].

@@ -169,6 +169,27 @@ impl RawSemaphore {
         self.word.load(Acquire) & MOST
     }
 
+    /// Says that somebody is about to sleep until there is a permit, and gives the word to sleep on
+    /// with its value; `None`: it has changed. Who is woken there and takes no permit wakes the others.
+    pub(crate) fn announce(&self) -> Option<(&AtomicU32, u32)> {
+        // Relaxed: the permit is what is acquired.
+        let seen = self.word.load(Relaxed);
+        let ours = seen == WAITERS
+            || seen & MOST == 0
+                && self.word.compare_exchange(seen, WAITERS, Relaxed, Relaxed).is_ok();
+        ours.then_some((&self.word, WAITERS))
+    }
+
+    /// Wakes everybody who sleeps here, to look again.
+    pub(crate) fn pass_on(&self) {
+        futex::wake(&self.word, u32::MAX);
+    }
+
+    /// The word that the kernel rings.
+    pub(crate) fn bell(&self) -> &AtomicU32 {
+        &self.bell
+    }
+
     /// Whether somebody may sleep.
     pub(crate) fn is_awaited(&self) -> bool {
         self.word.load(Relaxed) & WAITERS != 0
@@ -190,13 +211,8 @@ impl Sleeper for Acquire1<'_> {
     }
 
     fn sleep(&mut self, until: u64) {
-        let RawSemaphore { word, bell } = self.0;
-        // Relaxed: the permit is what is acquired.
-        let seen = word.load(Relaxed);
-        let ours = seen == WAITERS
-            || seen & MOST == 0 && word.compare_exchange(seen, WAITERS, Relaxed, Relaxed).is_ok();
-        if ours {
-            sleep_on(word, WAITERS, bell, until);
+        if let Some((word, asleep)) = self.0.announce() {
+            sleep_on(word, asleep, &self.0.bell, until);
         }
     }
 }

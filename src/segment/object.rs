@@ -51,6 +51,14 @@ pub enum Kind {
     LockedArray,
     /// A queue of many producers and many consumers, [`crate::queue`].
     Queue,
+    /// Messages of one process to any number of others, [`crate::broadcast`].
+    Broadcast,
+    /// Two ends that send each other objects, [`crate::pipe`].
+    Pipe,
+    /// A ring of records, [`crate::records`].
+    Records,
+    /// Two rings of records, one for each direction, [`crate::records::duplex`].
+    RecordDuplex,
 }
 
 impl Kind {
@@ -75,6 +83,10 @@ impl Kind {
             Kind::Latest => 19,
             Kind::LockedArray => 20,
             Kind::Queue => 32,
+            Kind::Broadcast => 40,
+            Kind::Pipe => 41,
+            Kind::Records => 33,
+            Kind::RecordDuplex => 34,
         }
     }
 
@@ -99,6 +111,10 @@ impl Kind {
             19 => Some(Kind::Latest),
             20 => Some(Kind::LockedArray),
             32 => Some(Kind::Queue),
+            40 => Some(Kind::Broadcast),
+            41 => Some(Kind::Pipe),
+            33 => Some(Kind::Records),
+            34 => Some(Kind::RecordDuplex),
             _ => None,
         }
     }
@@ -126,6 +142,10 @@ impl fmt::Display for Kind {
             Kind::Latest => "latest",
             Kind::LockedArray => "locked array",
             Kind::Queue => "queue",
+            Kind::Broadcast => "broadcast",
+            Kind::Pipe => "pipe",
+            Kind::Records => "record ring",
+            Kind::RecordDuplex => "record duplex",
         })
     }
 }
@@ -158,6 +178,12 @@ impl ObjectInfo {
             capacity,
             label: None,
         }
+    }
+
+    /// The same, said to be of `T`: of what is carried by elements of another type.
+    pub(crate) fn carrying<T: ?Sized>(self) -> Self {
+        let name = short_name(core::any::type_name::<T>());
+        ObjectInfo { type_name: cut(&name, TYPE_NAME_BYTES).to_owned(), ..self }
     }
 
     /// The same under a label.

@@ -2,6 +2,7 @@
 //! per-thread and per-process kernel state that the crate shares with libc, the robust list
 //! ([`robust`]) and the fork epoch ([`fork`]).
 
+pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;

@@ -83,6 +83,16 @@ pub(crate) fn watch_holder<'a>(
     }
 }
 
+/// Whether the holder of a role has gone or may have: a few loads, for those who find nothing to do.
+pub(crate) fn is_suspect(core: &Core, role: &Role) -> bool {
+    match role.read().0 {
+        Holder::Vacant => false,
+        Holder::Held(stamp) => Stamp::unpack(stamp)
+            .is_none_or(|stamp| core.table().is_ok_and(|table| table.is_suspect(stamp))),
+        Holder::Closed | Holder::Abandoned => true,
+    }
+}
+
 /// How the holder of a role is.
 pub(crate) fn look_at_holder(core: &Core, role: &Role) -> Result<Peer> {
     loop {

@@ -6,8 +6,10 @@
 mod barrier;
 #[path = "../common/mod.rs"]
 mod common;
+mod connection;
 mod list;
 mod lock;
 mod queue;
 mod segment;
 mod value;
+mod wait;

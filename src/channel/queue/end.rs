@@ -44,6 +44,8 @@ fn epoch_word() -> &'static crate::sync::atomic::AtomicU32 {
 pub(super) struct End {
     pub(super) parts: Parts,
     pub(super) ends: Ends,
+    /// The ends of the handle for which this one looks: its own, where it does not only look.
+    looks_for: Ends,
     /// The word that holds this process's fork epoch, and the epoch in which this handle counts.
     epoch_word: &'static crate::sync::atomic::AtomicU32,
     epoch: AtomicU32,
@@ -73,6 +75,7 @@ impl End {
         let end = End {
             parts,
             ends,
+            looks_for: ends,
             epoch_word: epoch_word(),
             epoch: AtomicU32::new(0),
             number: AtomicU32::new(0),
@@ -90,6 +93,17 @@ impl End {
     /// Another handle, of this process, with these ends.
     pub(super) fn again(&self, ends: Ends) -> Result<Self> {
         End::new(self.attachment.again()?, ends, self.strategy)
+    }
+
+    /// A handle that looks for this one, and counts as no end.
+    pub(super) fn observer(&self) -> Result<Self> {
+        self.me().map_err(|error| match error {
+            ChannelError::Closed => Error::Closed { name: self.attachment.name().to_owned() },
+            _ => Error::Forked,
+        })?;
+        let mut observer = self.again(Ends::NONE)?;
+        observer.looks_for = self.ends;
+        Ok(observer)
     }
 
     #[inline(always)]
@@ -432,7 +446,7 @@ impl End {
         if facts & FACTS.outlives != 0 {
             return Ok(Presence::Nobody);
         }
-        let alone = facts & FACTS.ends_alone != 0 && self.ends == Ends::BOTH;
+        let alone = facts & FACTS.ends_alone != 0 && self.looks_for == Ends::BOTH;
         let except = alone.then_some(me.index);
         self.parts.members.look(self.queue(), core.table()?, side, except, ask)
     }

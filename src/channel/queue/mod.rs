@@ -66,6 +66,7 @@ mod handles;
 mod members;
 mod operations;
 mod parts;
+mod source;
 mod wait;
 
 pub(crate) use parts::look;

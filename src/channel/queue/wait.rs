@@ -68,19 +68,19 @@ impl Side for Reading {
 }
 
 /// A wait.
-struct Waiting<'a, S: Side> {
+pub(super) struct Waiting<'a, S: Side> {
     end: &'a End,
     side: S,
     /// The slot in the way at the last attempt.
     obstacle: Option<(usize, Word)>,
-    doubt: Doubt,
+    pub(super) doubt: Doubt,
 }
 
 /// Waits until there is something.
 #[cold]
 #[inline(never)]
 pub(super) fn wait<S: Side>(end: &End, side: S, deadline: u64) -> Result<S::Gain, ChannelError> {
-    let mut waiting = Waiting { end, side, obstacle: None, doubt: Doubt::default() };
+    let mut waiting = Waiting::new(end, side);
     let gain = block_on(&mut waiting, S::cell(end), end.strategy(), deadline);
     gain.unwrap_or(Err(ChannelError::TimedOut))
 }
@@ -93,7 +93,7 @@ pub(super) fn look_once<S: Side>(
     side: S,
     blocked: Blocked,
 ) -> Result<S::Gain, ChannelError> {
-    let mut waiting = Waiting { end, side, obstacle: None, doubt: Doubt::default() };
+    let mut waiting = Waiting::new(end, side);
     if let Some(output) = waiting.attempted(Err(blocked)) {
         return output;
     }
@@ -131,7 +131,11 @@ enum Hindrance {
     Gone(crate::member::Departure),
 }
 
-impl<S: Side> Waiting<'_, S> {
+impl<'a, S: Side> Waiting<'a, S> {
+    pub(super) fn new(end: &'a End, side: S) -> Self {
+        Waiting { end, side, obstacle: None, doubt: Doubt::default() }
+    }
+
     fn attempted(
         &mut self,
         result: Result<S::Gain, Blocked>,

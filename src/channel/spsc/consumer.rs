@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// What was published and not received stays in the ring for a successor.
 #[derive(Debug)]
 pub struct Consumer<T> {
-    end: End<ReadCursor>,
+    pub(super) end: End<ReadCursor>,
     element: PhantomData<fn() -> T>,
 }
 

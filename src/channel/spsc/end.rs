@@ -4,22 +4,22 @@
 
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Peer};
-use crate::member::{Doubt, Stamp};
+use crate::member::Doubt;
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
-use crate::raw::role::{Holder, Role};
+use crate::raw::role::Role;
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::barrier;
 use crate::sys::{fork, membarrier};
 use crate::wait::{
-    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, look_at_holder, settle,
-    watch_holder,
+    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, is_suspect, look_at_holder,
+    settle, watch_holder,
 };
 use crate::{Error, Result};
 
 /// One of the two sides of a ring.
-pub(super) trait Side: Copy {
+pub(in crate::channel) trait Side: Copy {
     const ROLE: &'static str;
     /// What it means that there is nothing to do.
     const NOTHING: ChannelError;
@@ -30,6 +30,8 @@ pub(super) trait Side: Copy {
     fn at(ring: Ring<'_>) -> Result<Self, Contradiction>;
     /// The first slot that is this side's, if one is known.
     fn one(&self, ring: Ring<'_>) -> Option<u64>;
+    /// Whether so many slots are this side's, for who has no cursor.
+    fn has(ring: Ring<'_>, wanted: u64) -> bool;
     /// The slots that are this side's; looks further only where fewer than `wanted` are known.
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction>;
     fn role(control: &Control) -> &Role;
@@ -51,6 +53,9 @@ impl Side for WriteCursor {
     #[inline(always)]
     fn one(&self, ring: Ring<'_>) -> Option<u64> {
         WriteCursor::one(self, ring)
+    }
+    fn has(ring: Ring<'_>, wanted: u64) -> bool {
+        ring.capacity - ring.fill() >= wanted
     }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
@@ -82,6 +87,9 @@ impl Side for ReadCursor {
     fn one(&self, _: Ring<'_>) -> Option<u64> {
         ReadCursor::one(self)
     }
+    fn has(ring: Ring<'_>, wanted: u64) -> bool {
+        ring.fill() >= wanted
+    }
     #[inline(always)]
     fn span(&mut self, ring: Ring<'_>, wanted: u64) -> Result<Span, Contradiction> {
         self.available(ring, wanted)
@@ -102,8 +110,8 @@ impl Side for ReadCursor {
 
 /// One end of a ring, without the type of what goes through it.
 #[derive(Debug)]
-pub(super) struct End<S: Side> {
-    pub(super) cursor: S,
+pub(in crate::channel) struct End<S: Side> {
+    pub(in crate::channel) cursor: S,
     parts: Parts,
     /// The word that holds this process's fork epoch, and the epoch in which this end is ours.
     epoch_word: &'static AtomicU32,
@@ -112,6 +120,8 @@ pub(super) struct End<S: Side> {
     registered: bool,
     strategy: WaitStrategy,
     slip: Slip,
+    /// Slots that the last item took, where items differ: what tells a stream from a large item.
+    per_item: u64,
     /// Leave without finishing.
     abandoned: bool,
     /// How the last holder went, before this one took the role.
@@ -127,7 +137,7 @@ unsafe impl<S: Side + Sync> Sync for End<S> {}
 
 impl<S: Side> End<S> {
     /// Takes the role for this process.
-    pub(super) fn claim(attachment: Attachment, parts: Parts) -> Result<Self> {
+    pub(in crate::channel) fn claim(attachment: Attachment, parts: Parts) -> Result<Self> {
         let core = attachment.core();
         let me = core.membership()?;
         // SAFETY: `attachment` lives to the end of this function or in the end itself.
@@ -149,6 +159,7 @@ impl<S: Side> End<S> {
             registered: membarrier::register(),
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
+            per_item: 1,
             abandoned: false,
             predecessor,
             attachment,
@@ -156,30 +167,36 @@ impl<S: Side> End<S> {
     }
 
     #[inline(always)]
-    pub(super) fn ring<'a>(&self) -> Ring<'a> {
+    pub(in crate::channel) fn ring<'a>(&self) -> Ring<'a> {
         // SAFETY: the attachment lives as long as `self`, and no caller keeps the ring longer.
         unsafe { self.parts.ring() }
     }
 
     #[inline(always)]
-    pub(super) fn slots(&self) -> *mut u8 {
+    pub(in crate::channel) fn slots(&self) -> *mut u8 {
         self.parts.slots.as_ptr()
     }
 
     #[inline(always)]
-    pub(super) fn is_registered(&self) -> bool {
+    pub(in crate::channel) fn is_registered(&self) -> bool {
         self.registered
     }
 
-    pub(super) fn strategy(&self) -> WaitStrategy {
+    /// Says how many slots the item took that was received last.
+    #[inline(always)]
+    pub(in crate::channel) fn took(&mut self, slots: u64) {
+        self.per_item = slots;
+    }
+
+    pub(in crate::channel) fn strategy(&self) -> WaitStrategy {
         self.strategy
     }
 
-    pub(super) fn set_strategy(&mut self, strategy: WaitStrategy) {
+    pub(in crate::channel) fn set_strategy(&mut self, strategy: WaitStrategy) {
         self.strategy = strategy;
     }
 
-    pub(super) fn abandon(&mut self) {
+    pub(in crate::channel) fn abandon(&mut self) {
         self.abandoned = true;
     }
 
@@ -196,7 +213,7 @@ impl<S: Side> End<S> {
 
     /// The first slot that is this side's, without waiting for it.
     #[inline(always)]
-    pub(super) fn ready_one(&mut self) -> Result<u64, ChannelError> {
+    pub(in crate::channel) fn ready_one(&mut self) -> Result<u64, ChannelError> {
         match self.known_one() {
             Some(slot) => Ok(slot),
             None => Ok(self.ready(1)?.slot),
@@ -205,58 +222,84 @@ impl<S: Side> End<S> {
 
     /// The first slot that is this side's, waiting for it.
     #[inline(always)]
-    pub(super) fn wait_one(&mut self, deadline: u64) -> Result<u64, ChannelError> {
+    pub(in crate::channel) fn wait_one(&mut self, deadline: u64) -> Result<u64, ChannelError> {
         match self.known_one() {
             Some(slot) => Ok(slot),
-            None => Ok(self.wait_slow(deadline)?.slot),
+            None => Ok(self.wait_slow(1, deadline)?.slot),
         }
     }
 
     /// The slots that are this side's, at least one, without waiting. Looks further only where fewer
     /// than `wanted` are known.
     #[inline]
-    pub(super) fn ready(&mut self, wanted: u64) -> Result<Span, ChannelError> {
-        self.check_epoch()?;
-        match self.cursor.span(self.ring(), wanted) {
-            Ok(Span { count: 0, .. }) => Err(self.nothing()),
-            Ok(span) => Ok(span),
-            Err(Contradiction) => Err(contradiction()),
+    pub(in crate::channel) fn ready(&mut self, wanted: u64) -> Result<Span, ChannelError> {
+        match self.look(wanted)? {
+            Span { count: 0, .. } => Err(self.nothing(1)),
+            span => Ok(span),
         }
+    }
+
+    /// The slots that are this side's, if any. Looks further only where fewer than `wanted` are known.
+    #[inline]
+    pub(in crate::channel) fn look(&mut self, wanted: u64) -> Result<Span, ChannelError> {
+        self.check_epoch()?;
+        self.cursor.span(self.ring(), wanted).map_err(|Contradiction| contradiction())
+    }
+
+    /// The slots that are this side's, at least `fewest`; waits for them until `deadline`, or
+    /// ([`NOW`]) not at all.
+    #[inline]
+    pub(in crate::channel) fn obtain(
+        &mut self,
+        fewest: u64,
+        deadline: u64,
+    ) -> Result<Span, ChannelError> {
+        let span = self.look(fewest)?;
+        if span.count >= fewest {
+            return Ok(span);
+        }
+        if deadline == NOW { Err(self.nothing(fewest)) } else { self.wait_slow(fewest, deadline) }
     }
 
     /// The same, waiting until there is one.
     #[inline(always)]
-    pub(super) fn wait(&mut self, wanted: u64, deadline: u64) -> Result<Span, ChannelError> {
+    pub(in crate::channel) fn wait(
+        &mut self,
+        wanted: u64,
+        deadline: u64,
+    ) -> Result<Span, ChannelError> {
         if self.known_one().is_none() {
-            self.wait_slow(deadline)?;
+            self.wait_slow(1, deadline)?;
         }
         self.cursor.span(self.ring(), wanted).map_err(|Contradiction| contradiction())
     }
 
     #[cold]
     #[inline(never)]
-    fn wait_slow(&mut self, deadline: u64) -> Result<Span, ChannelError> {
+    fn wait_slow(&mut self, fewest: u64, deadline: u64) -> Result<Span, ChannelError> {
         self.check_epoch()?;
         let ring = self.ring();
         let strategy = self.strategy;
         let look = |cursor: &mut S, wanted| {
             cursor.span(ring, wanted).map_err(|Contradiction| contradiction())
         };
-        let mut found = look(&mut self.cursor, 1)?;
+        let mut found = look(&mut self.cursor, fewest)?;
         if S::FALLS_BACK
             && found.count < ring.capacity / 4
             && strategy != WaitStrategy::Park
             && self.slip.look_away()
         {
             found = look(&mut self.cursor, u64::MAX)?;
-            ring.set_streaming(self.slip.learn(found.count, ring.capacity));
+            let (items, room) =
+                (found.count.div_ceil(self.per_item), ring.capacity / self.per_item);
+            ring.set_streaming(self.slip.learn(items, room));
         }
-        if found.count > 0 {
+        if found.count >= fewest {
             return Ok(found);
         }
         let attachment = &self.attachment;
         let mut waiting =
-            Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
+            Waiting { cursor: &mut self.cursor, ring, fewest, attachment, doubt: Doubt::default() };
         block_on(&mut waiting, S::cell(ring.control), strategy, deadline)
             .unwrap_or(Err(ChannelError::TimedOut))
     }
@@ -264,33 +307,48 @@ impl<S: Side> End<S> {
     /// There is nothing: because the peer is gone, or not yet.
     #[cold]
     #[inline(never)]
-    fn nothing(&mut self) -> ChannelError {
+    fn nothing(&mut self, fewest: u64) -> ChannelError {
         let ring = self.ring();
         let attachment = &self.attachment;
-        let suspect = match S::peer_role(ring.control).read().0 {
-            Holder::Vacant => false,
-            Holder::Held(stamp) => Stamp::unpack(stamp)
-                .is_none_or(|s| attachment.core().table().is_ok_and(|t| t.is_suspect(s))),
-            Holder::Closed | Holder::Abandoned => true,
-        };
-        if !suspect {
+        if !is_suspect(attachment.core(), S::peer_role(ring.control)) {
             return S::NOTHING;
         }
         let mut waiting =
-            Waiting { cursor: &mut self.cursor, ring, attachment, doubt: Doubt::default() };
+            Waiting { cursor: &mut self.cursor, ring, fewest, attachment, doubt: Doubt::default() };
         match settle(&mut waiting, false) {
             Ok(Ok(_)) | Err(_) => S::NOTHING,
             Ok(Err(error)) => error,
         }
     }
 
-    pub(super) fn predecessor(&self) -> Option<Departure> {
+    /// What is looked at to wait for this end beside others.
+    pub(in crate::channel) fn watching(&self) -> Result<(Attachment, Parts)> {
+        let me = self.attachment.core().membership_if_any().ok_or(Error::Forked)?;
+        if !S::role(self.ring().control).is_held_by(me.stamp().pack()) {
+            return Err(Error::Forked);
+        }
+        Ok((self.attachment.again()?, self.parts))
+    }
+
+    pub(in crate::channel) fn predecessor(&self) -> Option<Departure> {
         self.predecessor
+    }
+
+    /// How the other end went, if it is known to have gone: a few loads where it is not.
+    #[inline]
+    pub(in crate::channel) fn departed(&self) -> Result<Option<Departure>> {
+        if !is_suspect(self.attachment.core(), S::peer_role(self.ring().control)) {
+            return Ok(None);
+        }
+        Ok(match self.peer()? {
+            Peer::Gone(departure) => Some(departure),
+            Peer::Nobody | Peer::Here { .. } => None,
+        })
     }
 
     /// How the other end is, by a look at it that no operation takes without need.
     #[cold]
-    pub(super) fn peer(&self) -> Result<Peer> {
+    pub(in crate::channel) fn peer(&self) -> Result<Peer> {
         look_at_holder(self.attachment.core(), S::peer_role(self.ring().control))
     }
 
@@ -350,11 +408,11 @@ fn contradiction() -> ChannelError {
     ChannelError::Corrupted("the positions of a ring are more than a capacity apart")
 }
 
-/// The holder that a role names.
-/// A wait for the first slot.
+/// A wait for slots.
 struct Waiting<'a, 'e, S> {
     cursor: &'e mut S,
     ring: Ring<'a>,
+    fewest: u64,
     attachment: &'a Attachment,
     doubt: Doubt,
 }
@@ -364,8 +422,8 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
 
     #[inline(always)]
     fn poll(&mut self) -> Option<Self::Output> {
-        match self.cursor.span(self.ring, 1) {
-            Ok(Span { count: 0, .. }) => None,
+        match self.cursor.span(self.ring, self.fewest) {
+            Ok(span) if span.count < self.fewest => None,
             Ok(span) => Some(Ok(span)),
             Err(Contradiction) => Some(Err(contradiction())),
         }
@@ -382,4 +440,6 @@ impl<'a, S: Side> Wait<'a> for Waiting<'a, '_, S> {
 }
 
 /// The deadline of an operation that has none.
-pub(super) const FOREVER: u64 = NEVER;
+pub(in crate::channel) const FOREVER: u64 = NEVER;
+/// The deadline of an operation that does not wait.
+pub(in crate::channel) const NOW: u64 = 0;

@@ -46,11 +46,12 @@
 
 mod consumer;
 mod duplex;
-mod end;
+pub(super) mod end;
 mod io;
-mod parts;
+pub(super) mod parts;
 mod producer;
 mod ring;
+pub(super) mod source;
 
 pub(crate) use parts::look;
 

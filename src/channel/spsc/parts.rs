@@ -28,6 +28,15 @@ struct Offsets {
     slots: u64,
 }
 
+/// How many rings an object of this kind has.
+const fn rings(kind: Kind) -> u64 {
+    match kind {
+        Kind::Ring | Kind::Records => 1,
+        Kind::Duplex | Kind::RecordDuplex | Kind::Pipe => 2,
+        _ => 0,
+    }
+}
+
 /// How an object of `rings` rings of this description is laid out.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
@@ -37,7 +46,7 @@ struct Layout {
 }
 
 fn layout(info: &ObjectInfo) -> Result<Layout> {
-    let count = if info.kind == Kind::Duplex { 2 } else { 1 };
+    let count = rings(info.kind).max(1);
     let mut plan = Plan::new();
     let lanes = plan.place_bytes(size_of::<Lane>() as u64, LINES, count)?;
     let mut rings = [Offsets { lane: lanes, head: 0, control: 0, slots: 0 }; 2];
@@ -59,11 +68,11 @@ fn layout(info: &ObjectInfo) -> Result<Layout> {
 
 /// The parts of one ring, in this process's memory. Valid while the object is attached.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Parts {
+pub(in crate::channel) struct Parts {
     lane: NonNull<Lane>,
     head: NonNull<Head>,
     control: NonNull<Control>,
-    pub(super) slots: NonNull<u8>,
+    pub(in crate::channel) slots: NonNull<u8>,
     capacity: u64,
 }
 
@@ -73,7 +82,7 @@ impl Parts {
     /// # Safety
     /// The object that the parts were found in is attached for as long as the result is used.
     #[inline(always)]
-    pub(super) unsafe fn ring<'a>(self) -> Ring<'a> {
+    pub(in crate::channel) unsafe fn ring<'a>(self) -> Ring<'a> {
         // SAFETY: found by `find`, which checked the place; attached, says the caller.
         let lane = unsafe { self.lane.as_ref() };
         // SAFETY: as above.
@@ -84,7 +93,7 @@ impl Parts {
     }
 
     /// Finds and checks the parts of ring number `which` of an attached object.
-    pub(super) fn find(attachment: &Attachment, which: usize) -> Result<Self> {
+    pub(in crate::channel) fn find(attachment: &Attachment, which: usize) -> Result<Self> {
         let mapping = attachment.core().mapping();
         Self::find_at(mapping, attachment.place(), attachment.info(), which)
     }
@@ -117,12 +126,7 @@ pub(crate) struct RingView {
 
 /// Looks at the rings of an object, if it has any, without taking part.
 pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Vec<RingView>> {
-    let rings = match info.kind {
-        Kind::Ring => 1,
-        Kind::Duplex => 2,
-        _ => 0,
-    };
-    (0..rings)
+    (0..rings(info.kind) as usize)
         .map(|which| {
             let parts = Parts::find_at(core.mapping(), place, info, which)?;
             // SAFETY: `core` keeps the object mapped while this runs.
@@ -135,7 +139,7 @@ pub(crate) fn look(core: &Core, place: &Place, info: &ObjectInfo) -> Result<Vec<
 }
 
 /// Makes the object that `info` describes.
-pub(super) fn make(location: Location<'_>, info: ObjectInfo) -> Result<Attachment> {
+pub(in crate::channel) fn make(location: Location<'_>, info: ObjectInfo) -> Result<Attachment> {
     let layout = layout(&info)?;
     location.make(info, layout.plan, |blank| {
         for offsets in &layout.rings[..layout.count] {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// says that more was to come.
 #[derive(Debug)]
 pub struct Producer<T> {
-    end: End<WriteCursor>,
+    pub(super) end: End<WriteCursor>,
     element: PhantomData<fn(T)>,
 }
 

@@ -89,7 +89,7 @@ impl Queue<'_> {
     }
 
     /// Why there is no message in a slot; `None`: there is one.
-    fn next_message(&self) -> Option<Blocked> {
+    pub(super) fn next_message(&self) -> Option<Blocked> {
         let mut at = match self.start(&self.control.head) {
             Ok(at) => at,
             Err(blocked) => return Some(blocked),

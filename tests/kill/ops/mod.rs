@@ -2,6 +2,7 @@
 
 mod attach;
 mod barrier;
+mod broadcast;
 mod broken;
 mod cell;
 mod claim;
@@ -11,6 +12,7 @@ mod item;
 mod lock;
 mod mutex;
 mod named;
+mod pipe;
 mod pop;
 mod push;
 mod queue;
@@ -42,6 +44,8 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         waiters::operations(),
         barrier::operations(),
         queue::operations(),
+        broadcast::operations(),
+        pipe::operations(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -4,8 +4,10 @@ mod cell;
 mod mutex;
 mod ours_cell;
 mod ours_mutex;
+mod ours_pipe;
 mod ours_queue;
 mod ours_ring;
+mod pipe;
 mod queue;
 mod ring;
 mod rwlock;
@@ -15,7 +17,14 @@ use crate::harness::Row;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    let groups =
-        [ring::rows(), mutex::rows(), rwlock::rows(), signals::rows(), cell::rows(), queue::rows()];
+    let groups = [
+        ring::rows(),
+        mutex::rows(),
+        rwlock::rows(),
+        signals::rows(),
+        cell::rows(),
+        queue::rows(),
+        pipe::rows(),
+    ];
     groups.into_iter().flatten().collect()
 }

@@ -1,0 +1,68 @@
+//! `pipe/*` and `broadcast/*`.
+
+use super::ours_pipe;
+use crate::harness::{Contender, Row};
+use crate::limits::bare_ring::{self, Slip};
+use crate::limits::{cache_line, futex_pair};
+use crate::rivals::{ipc_channel, pipe, seqpacket};
+
+/// The rows of this group.
+pub(crate) fn rows() -> Vec<Row> {
+    vec![rtt_poll(), rtt_park(), stream()]
+}
+
+fn rtt_poll() -> Row {
+    Row {
+        name: "pipe/rtt_poll",
+        work: "a message of 8 bytes there and back, polling",
+        bar: Some(1.5),
+        asleep: false,
+        grain: 8,
+        limit: Contender { name: "cache-line ping-pong", run: cache_line::round_trip },
+        ours: vec![
+            Contender { name: "", run: ours_pipe::rtt_poll },
+            Contender { name: "objects", run: ours_pipe::rtt_poll_objects },
+        ],
+        rivals: vec![
+            Contender { name: "ipc-channel", run: ipc_channel::rtt_poll },
+            Contender { name: "pipe", run: pipe::rtt_poll },
+            Contender { name: "seqpacket socket", run: seqpacket::rtt_poll },
+        ],
+        absent: &[],
+    }
+}
+
+fn rtt_park() -> Row {
+    Row {
+        name: "pipe/rtt_park",
+        work: "a message of 8 bytes there and back, both sides asleep in between",
+        bar: Some(1.15),
+        asleep: true,
+        grain: 8,
+        limit: Contender {
+            name: "bare two-word futex_waitv ping-pong",
+            run: futex_pair::round_trip,
+        },
+        ours: vec![Contender { name: "", run: ours_pipe::rtt_park }],
+        rivals: vec![
+            Contender { name: "ipc-channel", run: ipc_channel::rtt_park },
+            Contender { name: "pipe", run: pipe::rtt_park },
+            Contender { name: "seqpacket socket", run: seqpacket::rtt_park },
+        ],
+        absent: &[],
+    }
+}
+
+fn stream() -> Row {
+    Row {
+        name: "broadcast/stream",
+        work: "one word of a stream to two receivers, which count what they miss",
+        bar: None,
+        asleep: false,
+        grain: 8,
+        limit: Contender { name: "bare ring", run: bare_ring::stream_u64::<Slip> },
+        ours: vec![Contender { name: "", run: ours_pipe::broadcast }],
+        rivals: vec![],
+        absent: &[],
+    }
+}

@@ -1,0 +1,209 @@
+//! Channels and events in a tokio runtime.
+
+#![cfg(all(feature = "serde", feature = "tokio"))]
+
+mod common;
+
+use common::{child, watchdog};
+use commons::tokio::Async;
+use commons::{ChannelError, Departure, Event, Queue, Rejected, Reset, broadcast, queue, spsc};
+use std::future::Future;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Long enough that it is a mistake to wait for, short for a test.
+const MOMENT: Duration = Duration::from_millis(20);
+
+async fn waits<T>(future: impl Future<Output = T>) -> bool {
+    timeout(MOMENT, future).await.is_err()
+}
+
+#[test]
+fn items_go_there_and_back_through_a_child() {
+    let _watchdog = watchdog();
+    let (producer, mut theirs) = spsc::ring::<u64>(3).unwrap();
+    let (mut answers, consumer) = spsc::ring::<u64>(3).unwrap();
+    let child = child(move || {
+        while let Ok(i) = theirs.pop() {
+            answers.push(i * i).unwrap();
+        }
+    });
+    let squares = runtime().block_on(async move {
+        let sending = tokio::spawn(async move {
+            let mut producer = Async::new(producer).unwrap();
+            for i in 0..500 {
+                producer.push(i).await.unwrap();
+            }
+        });
+        let mut consumer = Async::new(consumer).unwrap();
+        let mut squares = Vec::new();
+        loop {
+            match consumer.pop().await {
+                Ok(i) => squares.push(i),
+                Err(end) => {
+                    assert_eq!(end, ChannelError::Disconnected(Departure::Closed));
+                    sending.await.unwrap();
+                    return squares;
+                }
+            }
+        }
+    });
+    assert_eq!(squares, (0..500).map(|i| i * i).collect::<Vec<u64>>());
+    child.finish();
+}
+
+#[test]
+fn many_tasks_share_a_queue() {
+    let _watchdog = watchdog();
+    let (sender, receiver) = queue::bounded::<u64>(2).unwrap();
+    let total = runtime().block_on(async move {
+        let senders: Vec<_> = (0..4)
+            .map(|part| {
+                let sender = Async::new(sender.clone()).unwrap();
+                tokio::spawn(async move {
+                    for i in 0..100 {
+                        sender.send(100 * part + i).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        let receivers: Vec<_> = (0..3)
+            .map(|_| {
+                let receiver = Async::new(receiver.clone()).unwrap();
+                tokio::spawn(async move {
+                    let mut sum = 0;
+                    while let Ok(i) = receiver.recv().await {
+                        sum += i;
+                    }
+                    sum
+                })
+            })
+            .collect();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        let mut total = 0;
+        for receiver in receivers {
+            total += receiver.await.unwrap();
+        }
+        total
+    });
+    assert_eq!(total, 399 * 400 / 2);
+}
+
+#[test]
+fn the_death_of_the_other_side_ends_a_future() {
+    let _watchdog = watchdog();
+    let (sender, receiver) = queue::bounded::<u64>(2).unwrap();
+    let (mut speaker, listener) = broadcast::channel::<u64>(2).unwrap();
+    let (drained, producer) = {
+        let (producer, consumer) = spsc::ring::<u64>(1).unwrap();
+        (consumer, producer)
+    };
+    let child = child(move || {
+        sender.send(1).unwrap();
+        speaker.send(2).unwrap();
+        let _held = (sender, speaker, drained);
+        common::pause_for_ever();
+        #[allow(unreachable_code, reason = "the child returns nothing")]
+        ()
+    });
+    let died = ChannelError::Disconnected(Departure::Died { pid: Some(child.id()) });
+    runtime().block_on(async move {
+        let receiver = Async::new(receiver).unwrap();
+        let mut listener = Async::new(listener).unwrap();
+        let mut producer = Async::new(producer).unwrap();
+        assert_eq!((receiver.recv().await, listener.recv().await), (Ok(1), Ok(2)));
+        producer.push(3).await.unwrap();
+        assert!(waits(receiver.recv()).await);
+        assert!(waits(listener.recv()).await);
+        assert!(waits(producer.push(4)).await);
+        let pid = child.id();
+        let killer = std::thread::spawn(move || child.kill());
+        assert_eq!(receiver.recv().await, Err(died.clone()), "{pid}");
+        assert_eq!(listener.recv().await, Err(died.clone()));
+        assert_eq!(producer.push(4).await, Err(Rejected { value: 4, reason: died }));
+        killer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_has_taken_and_given_nothing() {
+    let _watchdog = watchdog();
+    runtime().block_on(async {
+        let queue = Async::new(Queue::<u64>::new(1).unwrap()).unwrap();
+        assert!(waits(queue.recv()).await);
+        queue.send(1).await.unwrap();
+        assert!(waits(queue.send(2)).await);
+        assert_eq!(queue.recv().await, Ok(1));
+        assert!(waits(queue.recv()).await);
+        assert_eq!(queue.get_ref().len(), 0);
+        assert!(queue.into_inner().is_empty());
+    });
+}
+
+#[test]
+fn objects_go_through_a_pipe_also_where_it_is_nearly_full() {
+    let _watchdog = watchdog();
+    let (here, mut there) = commons::pipe::with_capacity::<Vec<u32>>(2048).unwrap();
+    let child = child(move || {
+        while let Ok(mut numbers) = there.recv() {
+            numbers.reverse();
+            there.send(&numbers).unwrap();
+        }
+    });
+    runtime().block_on(async move {
+        let (writer, reader) = here.split();
+        let sending = tokio::spawn(async move {
+            let mut writer = Async::new(writer).unwrap();
+            for i in 0..300u32 {
+                writer.send(&(0..i % 90).collect()).await.unwrap();
+            }
+            let huge = vec![0; 1 << 20];
+            let refused = writer.send(&huge).await.unwrap_err();
+            assert!(matches!(
+                refused,
+                commons::pipe::PipeError::Channel(ChannelError::TooLarge { .. })
+            ));
+        });
+        let mut reader = Async::new(reader).unwrap();
+        for i in 0..300u32 {
+            let expected: Vec<u32> = (0..i % 90).rev().collect();
+            assert_eq!(reader.recv().await.unwrap(), expected);
+        }
+        sending.await.unwrap();
+        assert!(reader.recv().await.unwrap_err().is_end_of_file());
+    });
+    child.finish();
+}
+
+#[test]
+fn an_event_wakes_its_tasks() {
+    let _watchdog = watchdog();
+    for reset in [Reset::Manual, Reset::Auto] {
+        let event = Event::new(reset).unwrap();
+        let theirs = event.clone();
+        let child = child(move || {
+            for _ in 0..20 {
+                theirs.set().unwrap();
+                while theirs.is_set() {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        runtime().block_on(async {
+            let waiter = Async::new(event.clone()).unwrap();
+            for _ in 0..20 {
+                waiter.wait().await.unwrap();
+                event.reset().unwrap();
+            }
+        });
+        child.finish();
+    }
+}
