@@ -10,6 +10,7 @@
 //! | send values from one process to another | [`spsc`] |
 //! | send bytes of any length from one process to another | [`records`] |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
+//! | send any objects from any number of processes to any number of others | `ObjectQueue`, `JoinableQueue` |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
 //! | share many values in a row | [`Array`] |
 //! | show others the newest state of a process | [`Latest`] |
@@ -72,6 +73,8 @@ pub use cell::{
     AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Bool, CellError, Integer, Iter, Latest,
     Primitive, Value, latest,
 };
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+pub use channel::objects::{self, JoinableQueue, ObjectQueue};
 #[cfg(not(all(test, loom)))]
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]

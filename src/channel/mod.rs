@@ -1,6 +1,8 @@
 //! Channels: from one process to another, in order, each thing exactly once.
 
 mod error;
+#[cfg(feature = "serde")]
+pub mod objects;
 pub mod queue;
 pub mod records;
 pub mod spsc;

@@ -55,6 +55,10 @@ pub enum Kind {
     Records,
     /// Two rings of records, one for each direction, [`crate::records::duplex`].
     RecordDuplex,
+    /// A queue of objects of any size, [`crate::ObjectQueue`].
+    ObjectQueue,
+    /// The same with tasks that are finished, [`crate::JoinableQueue`].
+    JoinableQueue,
 }
 
 impl Kind {
@@ -81,6 +85,8 @@ impl Kind {
             Kind::Queue => 32,
             Kind::Records => 33,
             Kind::RecordDuplex => 34,
+            Kind::ObjectQueue => 35,
+            Kind::JoinableQueue => 36,
         }
     }
 
@@ -107,6 +113,8 @@ impl Kind {
             32 => Some(Kind::Queue),
             33 => Some(Kind::Records),
             34 => Some(Kind::RecordDuplex),
+            35 => Some(Kind::ObjectQueue),
+            36 => Some(Kind::JoinableQueue),
             _ => None,
         }
     }
@@ -136,6 +144,8 @@ impl fmt::Display for Kind {
             Kind::Queue => "queue",
             Kind::Records => "record ring",
             Kind::RecordDuplex => "record duplex",
+            Kind::ObjectQueue => "object queue",
+            Kind::JoinableQueue => "joinable queue",
         })
     }
 }

@@ -510,6 +510,11 @@ impl Random {
         Random(seed)
     }
 
+    /// From this seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        Random(seed)
+    }
+
     pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
