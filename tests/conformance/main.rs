@@ -6,8 +6,10 @@
 mod barrier;
 #[path = "../common/mod.rs"]
 mod common;
+mod joinable;
 mod list;
 mod lock;
+mod objects;
 mod queue;
 mod segment;
 mod value;

@@ -11,9 +11,11 @@ mod item;
 mod lock;
 mod mutex;
 mod named;
+mod objects;
 mod pop;
 mod push;
 mod queue;
+mod records;
 mod signal;
 mod spawn;
 mod stream;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         lock::operations(),
         barrier::operations(),
         queue::operations(),
+        records::operations(),
+        objects::operations(),
     ];
     all.into_iter().flatten().collect()
 }
