@@ -9,6 +9,8 @@
 //! ```
 
 use crate::cell;
+#[cfg(feature = "serde")]
+use crate::channel::objects;
 use crate::channel::{broadcast, queue, spsc};
 use crate::lock::{self, LockView};
 use crate::member::{Participant, Stamp, Table};
@@ -259,6 +261,10 @@ fn describe(name: &Name, core: &Core) -> Result<Report> {
 fn object(core: &Core, table: Table<'_>, place: &Place, info: ObjectInfo) -> Result<ObjectReport> {
     let mut ends = Vec::new();
     let mut fill = queue::look(core, place, &info)?;
+    #[cfg(feature = "serde")]
+    if let Some(messages) = objects::look(core, place, &info)? {
+        fill = Some(messages);
+    }
     for ring in spsc::look(core, place, &info)? {
         fill = Some(fill.unwrap_or(0) + ring.fill);
         for (role, holder) in ring.roles {

@@ -97,6 +97,12 @@ const _: () = {
     assert!(size_of::<latest::Control>() == 256 && size_of::<latest::Announcement>() == 128);
     assert!(size_of::<broadcast::Control>() == 256 && align_of::<broadcast::Control>() == 128);
     assert!(size_of::<queue::Control>() == 384 && align_of::<queue::Control>() == 128);
+    #[cfg(feature = "serde")]
+    {
+        use crate::raw::objects;
+        assert!(size_of::<objects::Shared>() == 384 && align_of::<objects::Shared>() == 128);
+        assert!(size_of::<objects::Entry>() == 64);
+    }
     assert!(size_of::<Lane>() == 32 && size_of::<Head>() == 128 && size_of::<Control>() == 128);
 };
 

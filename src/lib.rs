@@ -11,6 +11,7 @@
 //! | send bytes of any length from one process to another | [`records`] |
 //! | send objects and bytes to one other process, and receive some | [`pipe`](mod@pipe) |
 //! | send values from any number of processes to any number of others | [`Queue`], [`queue`] |
+//! | send any objects from any number of processes to any number of others | `ObjectQueue`, `JoinableQueue` |
 //! | send values from one process to any number of others, each of which gets all | [`broadcast`] |
 //! | share a value that anybody reads and replaces | [`Value`], [`AtomicU64`] and its like |
 //! | share many values in a row | [`Array`] |
@@ -79,6 +80,8 @@ pub use cell::{
     AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Bool, CellError, Integer, Iter, Latest,
     Primitive, Value, latest,
 };
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+pub use channel::objects::{self, JoinableQueue, ObjectQueue};
 #[cfg(not(all(test, loom)))]
 pub use channel::queue::Queue;
 #[cfg(not(all(test, loom)))]

@@ -1,6 +1,7 @@
 //! Why an operation on a channel did not happen, with the value it was to send.
 
 use crate::Error;
+use crate::lock::LockError;
 use crate::member::Departure;
 use std::fmt;
 use std::io;
@@ -40,6 +41,24 @@ pub enum ChannelError {
         "this end belongs to the parent process; move it into the closure of `Process::spawn` to hand it over"
     )]
     Forked,
+    /// The value cannot be serialised; nothing was sent.
+    #[error("the value cannot be serialised: {0}")]
+    Serialize(String),
+    /// A message is no value of its type. It is gone.
+    #[error("a message cannot be made a value of its type: {0}")]
+    Deserialize(String),
+    /// Tasks failed: their workers died, or dropped them.
+    #[error("{count} tasks were not finished: their workers died or dropped them")]
+    TasksFailed {
+        /// How many.
+        count: u64,
+    },
+    /// This process has taken no task that it has not finished.
+    #[error("this process has no task to finish: `get` takes one")]
+    NoTask,
+    /// The locks of the channel cannot be used here.
+    #[error("the channel has locks inside, and {0}")]
+    Lock(LockError),
     /// The shared memory contradicts itself: a process wrote where it must not.
     #[error("the channel is corrupted: {0}")]
     Corrupted(&'static str),
@@ -56,6 +75,17 @@ impl From<Error> for ChannelError {
     }
 }
 
+impl From<LockError> for ChannelError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::TimedOut => ChannelError::TimedOut,
+            LockError::Forked => ChannelError::Forked,
+            LockError::Corrupted(problem) => ChannelError::Corrupted(problem),
+            other => ChannelError::Lock(other),
+        }
+    }
+}
+
 impl From<ChannelError> for io::Error {
     fn from(error: ChannelError) -> Self {
         let kind = match error {
@@ -65,8 +95,11 @@ impl From<ChannelError> for io::Error {
             ChannelError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             ChannelError::Closed => io::ErrorKind::NotConnected,
             ChannelError::Forked => io::ErrorKind::PermissionDenied,
-            ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
-            ChannelError::Lagged(_) => io::ErrorKind::Other,
+            ChannelError::Serialize(_) | ChannelError::NoTask => io::ErrorKind::InvalidInput,
+            ChannelError::Lock(_) | ChannelError::TasksFailed { .. } | ChannelError::Lagged(_) => {
+                io::ErrorKind::Other
+            }
+            ChannelError::Deserialize(_) | ChannelError::Corrupted(_) => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, error)
     }

@@ -2,6 +2,8 @@
 
 pub mod broadcast;
 mod error;
+#[cfg(feature = "serde")]
+pub mod objects;
 pub mod pipe;
 pub mod queue;
 pub mod records;

@@ -24,6 +24,9 @@ mod rwlock_share;
 mod semaphore;
 mod view;
 
+#[cfg(feature = "serde")]
+pub(crate) use handle::Handle;
+
 pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};

@@ -30,6 +30,8 @@ mod models_rwlock;
 #[cfg(all(test, loom))]
 mod models_signals;
 pub(crate) mod mutex;
+#[cfg(any(feature = "serde", all(test, loom)))]
+pub(crate) mod objects;
 pub(crate) mod once;
 pub(crate) mod permits;
 pub(crate) mod phase;

@@ -59,6 +59,10 @@ pub enum Kind {
     Records,
     /// Two rings of records, one for each direction, [`crate::records::duplex`].
     RecordDuplex,
+    /// A queue of objects of any size, [`crate::ObjectQueue`].
+    ObjectQueue,
+    /// The same with tasks that are finished, [`crate::JoinableQueue`].
+    JoinableQueue,
 }
 
 impl Kind {
@@ -87,6 +91,8 @@ impl Kind {
             Kind::Pipe => 41,
             Kind::Records => 33,
             Kind::RecordDuplex => 34,
+            Kind::ObjectQueue => 35,
+            Kind::JoinableQueue => 36,
         }
     }
 
@@ -115,6 +121,8 @@ impl Kind {
             41 => Some(Kind::Pipe),
             33 => Some(Kind::Records),
             34 => Some(Kind::RecordDuplex),
+            35 => Some(Kind::ObjectQueue),
+            36 => Some(Kind::JoinableQueue),
             _ => None,
         }
     }
@@ -146,6 +154,8 @@ impl fmt::Display for Kind {
             Kind::Pipe => "pipe",
             Kind::Records => "record ring",
             Kind::RecordDuplex => "record duplex",
+            Kind::ObjectQueue => "object queue",
+            Kind::JoinableQueue => "joinable queue",
         })
     }
 }

@@ -7,8 +7,10 @@ mod barrier;
 #[path = "../common/mod.rs"]
 mod common;
 mod connection;
+mod joinable;
 mod list;
 mod lock;
+mod objects;
 mod queue;
 mod segment;
 mod value;

@@ -448,7 +448,9 @@ impl End {
         }
         let alone = facts & FACTS.ends_alone != 0 && self.looks_for == Ends::BOTH;
         let except = alone.then_some(me.index);
-        self.parts.members.look(self.queue(), core.table()?, side, except, ask)
+        let control = self.queue().control;
+        let told = (&control.changes, &control.facts);
+        self.parts.members.look(told, core.table()?, side, except, ask)
     }
 
     pub(super) fn strategy(&self) -> WaitStrategy {

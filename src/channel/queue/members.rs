@@ -14,17 +14,17 @@ use crate::sync::atomic::{
 };
 use crate::sync::const_fn;
 
-pub(super) const MEMBERS: usize = crate::member::PARTICIPANTS as usize;
-pub(super) const PRESENT: usize = MEMBERS / 64;
+pub(in crate::channel) const MEMBERS: usize = crate::member::PARTICIPANTS as usize;
+pub(in crate::channel) const PRESENT: usize = MEMBERS / 64;
 
 /// Which ends a handle has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ends(u64);
+pub(in crate::channel) struct Ends(u64);
 
 impl Ends {
-    pub(super) const SENDER: Ends = Ends(1);
-    pub(super) const RECEIVER: Ends = Ends(1 << 16);
-    pub(super) const BOTH: Ends = Ends(1 | 1 << 16);
+    pub(in crate::channel) const SENDER: Ends = Ends(1);
+    pub(in crate::channel) const RECEIVER: Ends = Ends(1 << 16);
+    pub(in crate::channel) const BOTH: Ends = Ends(1 | 1 << 16);
     /// Of a handle that only looks.
     pub(super) const NONE: Ends = Ends(0);
     /// Counts of ends that were handed over and not used yet are this far above the counts of all.
@@ -43,12 +43,12 @@ impl Ends {
     }
 
     /// The fact that there was such an end.
-    pub(super) const fn came(self) -> u32 {
+    pub(in crate::channel) const fn came(self) -> u32 {
         self.bits(FACTS.senders_came, FACTS.receivers_came)
     }
 
     /// The fact that such an end was left by a panic.
-    pub(super) const fn abandoned(self) -> u32 {
+    pub(in crate::channel) const fn abandoned(self) -> u32 {
         self.bits(FACTS.senders_abandoned, FACTS.receivers_abandoned)
     }
 }
@@ -56,7 +56,7 @@ impl Ends {
 /// One participant in the queue.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Member {
+pub(in crate::channel) struct Member {
     /// Whose place it is: the generation of its stamp. Written by the participant, or its parent.
     generation: AtomicU32,
     /// The last generation that died and whose work is ended. By whoever did.
@@ -68,7 +68,7 @@ pub(super) struct Member {
 
 impl Member {
     const_fn! {
-        pub(super) const fn new() -> Self {
+        pub(in crate::channel) const fn new() -> Self {
             Member {
                 generation: AtomicU32::new(0),
                 swept: AtomicU32::new(0),
@@ -80,7 +80,7 @@ impl Member {
 
 /// Who has the ends of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(in crate::channel) enum Presence {
     /// At least this one.
     Here(Stamp),
     /// Nobody has come yet.
@@ -90,10 +90,10 @@ pub(super) enum Presence {
 
 /// All participants.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Members<'a> {
+pub(in crate::channel) struct Members<'a> {
     /// A bit for each place that was ever used.
-    pub(super) present: &'a [AtomicU64],
-    pub(super) members: &'a [Member],
+    pub(in crate::channel) present: &'a [AtomicU64],
+    pub(in crate::channel) members: &'a [Member],
 }
 
 impl<'a> Members<'a> {
@@ -116,7 +116,7 @@ impl<'a> Members<'a> {
     }
 
     /// Who claims by this number; `None`: nobody can.
-    pub(super) fn stamp(&self, number: u64) -> Option<Stamp> {
+    pub(in crate::channel) fn stamp(&self, number: u64) -> Option<Stamp> {
         let member = self.members.get(number as usize)?;
         // Acquire: whoever claimed by this number was here before.
         let generation = member.generation.load(Acquire);
@@ -129,7 +129,7 @@ impl<'a> Members<'a> {
     }
 
     /// Counts one more handle of a participant that is here.
-    pub(super) fn add(&self, stamp: Stamp, ends: Ends, handed: bool) -> Option<()> {
+    pub(in crate::channel) fn add(&self, stamp: Stamp, ends: Ends, handed: bool) -> Option<()> {
         let more = ends.0 + if handed { ends.0 << Ends::HANDED } else { 0 };
         // SeqCst, like all changes of counts: in one order with `changes`.
         let added = self.of(stamp)?.counts.fetch_update(SeqCst, SeqCst, |counts| {
@@ -140,7 +140,7 @@ impl<'a> Members<'a> {
     }
 
     /// Counts one less.
-    pub(super) fn remove(&self, stamp: Stamp, ends: Ends) {
+    pub(in crate::channel) fn remove(&self, stamp: Stamp, ends: Ends) {
         if let Some(member) = self.of(stamp) {
             // A count that somebody has damaged stays what it is.
             let _ = member.counts.fetch_update(SeqCst, SeqCst, |counts| counts.checked_sub(ends.0));
@@ -148,7 +148,7 @@ impl<'a> Members<'a> {
     }
 
     /// In a child: whether one such handle was handed to it, that it has not used yet.
-    pub(super) fn take_handed(&self, stamp: Stamp, ends: Ends) -> bool {
+    pub(in crate::channel) fn take_handed(&self, stamp: Stamp, ends: Ends) -> bool {
         let Some(member) = self.of(stamp) else { return false };
         let taken = member.counts.fetch_update(SeqCst, SeqCst, |counts| {
             let handed = counts >> Ends::HANDED;
@@ -160,7 +160,7 @@ impl<'a> Members<'a> {
 
     /// Gives a participant its place, once what its predecessor had begun is ended.
     /// `sweep` ends it, and says whether it could.
-    pub(super) fn admit(&self, stamp: Stamp, sweep: impl FnOnce() -> bool) -> bool {
+    pub(in crate::channel) fn admit(&self, stamp: Stamp, sweep: impl FnOnce() -> bool) -> bool {
         let Some(member) = self.members.get(usize::from(stamp.index)) else { return false };
         let before = member.generation.load(Acquire);
         if before == stamp.generation {
@@ -177,17 +177,29 @@ impl<'a> Members<'a> {
         true
     }
 
+    /// Whether anybody but this participant ever had an end.
+    #[cfg(feature = "serde")]
+    pub(in crate::channel) fn had_others(&self, but: u16) -> bool {
+        self.each().any(|(stamp, _)| stamp.index != but)
+    }
+
+    /// How many ends of one side a participant has.
+    #[cfg(feature = "serde")]
+    pub(in crate::channel) fn count(&self, stamp: Stamp, side: Ends) -> u64 {
+        self.of(stamp).map_or(0, |member| side.count(member.counts.load(SeqCst)))
+    }
+
     /// Who has ends of one side, but for the participant `except`. `ask`: not to believe beacons.
-    pub(super) fn look(
+    pub(in crate::channel) fn look(
         &self,
-        queue: &Queue<'_>,
+        (changes, facts): (&AtomicU32, &AtomicU32),
         table: Table<'_>,
         side: Ends,
         except: Option<u16>,
         ask: bool,
     ) -> Result<Presence> {
         loop {
-            let before = queue.control.changes.load(SeqCst);
+            let before = changes.load(SeqCst);
             let mut died = None;
             for (stamp, member) in self.each() {
                 if side.count(member.counts.load(SeqCst)) == 0 || Some(stamp.index) == except {
@@ -201,10 +213,10 @@ impl<'a> Members<'a> {
                 return Ok(Presence::Here(stamp));
             }
             // An end that went from one process to another may have been seen with neither.
-            if queue.control.changes.load(SeqCst) != before {
+            if changes.load(SeqCst) != before {
                 continue;
             }
-            let facts = queue.control.facts.load(SeqCst);
+            let facts = facts.load(SeqCst);
             if facts & side.came() == 0 {
                 return Ok(Presence::Nobody);
             }
@@ -214,7 +226,7 @@ impl<'a> Members<'a> {
     }
 
     /// Ends what all those had begun that are gone. Says whether there was anybody.
-    pub(super) fn recover(
+    pub(in crate::channel) fn recover(
         &self,
         queue: &Queue<'_>,
         table: Table<'_>,
@@ -240,7 +252,7 @@ impl<'a> Members<'a> {
     }
 
     /// Ends what a participant had begun that is gone. Says whether nothing is left.
-    pub(super) fn end_work(
+    pub(in crate::channel) fn end_work(
         &self,
         queue: &Queue<'_>,
         table: Table<'_>,

@@ -63,7 +63,7 @@ mod builder;
 mod end;
 mod guards;
 mod handles;
-mod members;
+pub(super) mod members;
 mod operations;
 mod parts;
 mod source;
@@ -78,16 +78,16 @@ pub use handles::{Queue, Receiver, Sender};
 pub use operations::IntoIter;
 
 /// Bits of `Control::facts`.
-struct Facts {
+pub(super) struct Facts {
     senders_came: u32,
     receivers_came: u32,
     senders_abandoned: u32,
     receivers_abandoned: u32,
-    outlives: u32,
-    ends_alone: u32,
+    pub(super) outlives: u32,
+    pub(super) ends_alone: u32,
 }
 
-const FACTS: Facts = Facts {
+pub(super) const FACTS: Facts = Facts {
     senders_came: 1,
     receivers_came: 2,
     senders_abandoned: 4,

@@ -129,7 +129,7 @@ use both_ends;
 
 /// Grains that a record has at most which goes through a ring of `capacity` grains in a row: there is
 /// room for it behind what is left of a lap, if the ring is empty.
-const fn longest_row(capacity: u64) -> u64 {
+pub(super) const fn longest_row(capacity: u64) -> u64 {
     use crate::raw::record::{LONGEST_PIECE, grains};
     let half = capacity / 2;
     if half < grains(LONGEST_PIECE) { half } else { grains(LONGEST_PIECE) }

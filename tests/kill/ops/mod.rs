@@ -12,10 +12,12 @@ mod item;
 mod lock;
 mod mutex;
 mod named;
+mod objects;
 mod pipe;
 mod pop;
 mod push;
 mod queue;
+mod records;
 mod signal;
 mod spawn;
 mod stream;
@@ -44,6 +46,8 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         waiters::operations(),
         barrier::operations(),
         queue::operations(),
+        records::operations(),
+        objects::operations(),
         broadcast::operations(),
         pipe::operations(),
     ];
