@@ -87,6 +87,11 @@ fn semaphore_never_prints_more_at_work_than_there_are_permits() {
     assert!(first[19].ends_with("[]"));
     let count = |what| second.iter().filter(|l| l.ends_with(what)).count();
     assert_eq!((second.len(), count("acquire"), count("release")), (10, 5, 5));
+    let mut holders = 0;
+    for line in second {
+        holders += if line.ends_with("acquire") { 1 } else { -1 };
+        assert!((0..=2).contains(&holders), "{second:?}");
+    }
 }
 
 #[test]
