@@ -15,10 +15,11 @@ use commons::{
 /// let this user make one.
 fn in_new_namespace(f: impl FnOnce() + Send + 'static) -> bool {
     in_child(move || {
-        // SAFETY: takes flags. The process has one thread; its children are in the namespace.
-        let done = unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0
-            // SAFETY: as above; a user namespace gives the right to make others.
-            || unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) } == 0;
+        // A user namespace gives the right to make others.
+        let done = [libc::CLONE_NEWPID, libc::CLONE_NEWUSER | libc::CLONE_NEWPID]
+            .into_iter()
+            // SAFETY: takes flags. The process has one thread; its children are in the namespace.
+            .any(|flags| unsafe { libc::unshare(flags) } == 0);
         if !done {
             let error = std::io::Error::last_os_error();
             eprintln!("not tested: the kernel refuses a pid namespace ({error})");

@@ -201,6 +201,11 @@ fn a_value_is_put_in_once() {
     assert_eq!(waiting.finish(), 4);
     assert_eq!(*cell.get_or_init(|| unreachable!()).unwrap(), 4);
     assert_eq!(*cell.wait_timeout(Duration::ZERO).unwrap(), 4);
+    assert_eq!(*cell.wait_deadline(std::time::Instant::now()).unwrap(), 4);
+    let empty = OnceCell::<u64>::new().unwrap();
+    let soon = std::time::Instant::now() + Duration::from_millis(5);
+    assert_eq!(empty.wait_deadline(soon).unwrap_err(), LockError::TimedOut);
+    assert!(std::time::Instant::now() >= soon);
     assert!(format!("{cell:?}").contains("Some(4)") || format!("{cell:?}").contains("value: Some"));
 }
 

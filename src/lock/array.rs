@@ -303,6 +303,12 @@ impl<T: Element> Clone for LockedArray<T> {
 /// The right to the elements of a [`LockedArray`]; dropped, it releases the lock.
 ///
 /// Belongs to the thread that acquired it. A copy in a forked child does nothing when dropped.
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>(_: T) {}
+/// let array = commons::LockedArray::new(3, 0u64).unwrap();
+/// is_send(array.lock().unwrap());
+/// ```
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T> {
     array: &'a LockedArray<T>,

@@ -114,6 +114,14 @@ impl Condvar {
     ///
     /// # Blocking
     /// Until somebody notifies, and then until the mutex is free.
+    ///
+    /// # Examples
+    /// Nobody waits without the lock:
+    /// ```compile_fail,E0308
+    /// let (ready, changed) = (commons::Mutex::new(0u64)?, commons::Condvar::new()?);
+    /// changed.wait(&ready)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait<'a, T: NoUninit + CheckedBitPattern>(
         &self,
         guard: MutexGuard<'a, T>,

@@ -15,7 +15,7 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use std::convert::Infallible;
 use std::fmt;
 use std::ptr::NonNull;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A value that one of all processes puts in, once, and that stays as it is.
 ///
@@ -197,6 +197,19 @@ impl<T: NoUninit + CheckedBitPattern> OnceCell<T> {
     /// As [`OnceCell::wait`], until the time is over. A timeout of zero does not wait.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<&T, LockError> {
         wait(&self.handle, time::after(timeout))?;
+        self.handle.list()?;
+        self.made()
+    }
+
+    /// Waits until there is a value, until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`OnceCell::wait_timeout`].
+    ///
+    /// # Blocking
+    /// As [`OnceCell::wait_timeout`].
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<&T, LockError> {
+        wait(&self.handle, time::at(deadline))?;
         self.handle.list()?;
         self.made()
     }

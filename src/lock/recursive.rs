@@ -243,7 +243,13 @@ impl<T: NoUninit + CheckedBitPattern> Clone for RecursiveMutex<T> {
 }
 
 /// One of the rights of a thread to the value of a [`RecursiveMutex`]; when the last is dropped, the
-/// lock is released.
+/// lock is released. Belongs to the thread that acquired it.
+///
+/// ```compile_fail,E0277
+/// fn is_send<T: Send>(_: T) {}
+/// let mutex = commons::RecursiveMutex::new(0u64).unwrap();
+/// is_send(mutex.lock().unwrap());
+/// ```
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RecursiveMutexGuard<'a, T> {
     mutex: &'a RecursiveMutex<T>,

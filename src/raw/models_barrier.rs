@@ -194,22 +194,28 @@ fn barrier_goes_on_or_breaks_whoever_is_killed() {
 
 #[test]
 fn barrier_aborted_lets_everybody_go() {
-    for at in [None, Some(Point::SignalChanged)] {
-        check_under(&[Mode::Sleeps], 1, &format!("barrier, aborter killed at {at:?}"), move || {
-            let shared = Shared::new(3);
-            let waiters = [0, 1].map(|me| {
-                let shared = shared.clone();
-                thread::spawn(move || shared.wait(me))
-            });
-            mortal(&shared.beacons[2], at, || {
-                shared.raw().abort();
-            });
-            bell::ring();
-            for waiter in waiters {
-                let verdict = waiter.join().unwrap();
-                assert!(matches!(verdict, None | Some(Verdict::Broken(Cause::Abort))));
-            }
-        });
+    // Two, so that both sleep when it dies.
+    for (at, preemptions) in [(None, 1), (Some(Point::SignalChanged), 2)] {
+        check_under(
+            &[Mode::Sleeps],
+            preemptions,
+            &format!("barrier, aborter killed at {at:?}"),
+            move || {
+                let shared = Shared::new(3);
+                let waiters = [0, 1].map(|me| {
+                    let shared = shared.clone();
+                    thread::spawn(move || shared.wait(me))
+                });
+                mortal(&shared.beacons[2], at, || {
+                    shared.raw().abort();
+                });
+                bell::ring();
+                for waiter in waiters {
+                    let verdict = waiter.join().unwrap();
+                    assert!(matches!(verdict, None | Some(Verdict::Broken(Cause::Abort))));
+                }
+            },
+        );
     }
 }
 

@@ -82,7 +82,6 @@ fn permit_of_the_dead_comes_back_and_so_do_the_wakes_that_they_owed() {
         Point::Written,
         Point::LockAcquired,
         Point::PermitReturned,
-        Point::PermitMissed,
         Point::SignalAnnounced,
         Point::SignalWoken,
     ] {
