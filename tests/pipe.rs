@@ -148,7 +148,7 @@ fn who_serves_many_learns_of_each_that_dies() {
             Err(error) => {
                 assert!(error.is_end_of_file());
                 let Ok(Peer::Gone(departure)) = end.peer() else { panic!("{:?}", end.peer()) };
-                assert_eq!(matches!(departure, Departure::Died { .. }), i % 2 == 0);
+                assert_eq!(matches!(departure, Departure::Died { .. }), i.is_multiple_of(2));
                 ends[i] = None;
             }
         }
