@@ -346,7 +346,9 @@ fn those_who_only_watch_do_not_keep_each_other_awake() {
             thread::spawn(move || {
                 let mut select = Select::new();
                 select.set_wait_strategy(WaitStrategy::Park);
-                order.map(|i| select.event(&events[i]).unwrap());
+                for i in order {
+                    select.event(&events[i]).unwrap();
+                }
                 let stop = select.event(&stop).unwrap();
                 sender.send(thread_id()).unwrap();
                 let before = waits();
