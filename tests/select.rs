@@ -329,6 +329,52 @@ fn who_only_watches_takes_no_wake_from_who_waits() {
 }
 
 #[test]
+fn those_who_only_watch_do_not_keep_each_other_awake() {
+    let _watchdog = watchdog();
+    let events = [Event::new(Reset::Auto).unwrap(), Event::new(Reset::Auto).unwrap()];
+    let stop = Event::new(Reset::Manual).unwrap();
+    let waits = || {
+        let usage = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = usage.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let (sender, receiver) = mpsc::channel();
+    let watchers: Vec<_> = [[0, 1], [1, 0]]
+        .into_iter()
+        .map(|order| {
+            let (events, stop, sender) = (events.clone(), stop.clone(), sender.clone());
+            thread::spawn(move || {
+                let mut select = Select::new();
+                select.set_wait_strategy(WaitStrategy::Park);
+                for i in order {
+                    select.event(&events[i]).unwrap();
+                }
+                let stop = select.event(&stop).unwrap();
+                sender.send(thread_id()).unwrap();
+                let before = waits();
+                while select.wait().unwrap() != stop {}
+                waits() - before
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        wait_until_asleep(receiver.recv().unwrap());
+    }
+    // Each is woken, and finds nothing: somebody else was faster.
+    for event in events.iter().cycle().take(20) {
+        event.set().unwrap();
+        let _ = event.try_wait().unwrap();
+    }
+    let begin = Instant::now();
+    thread::sleep(Duration::from_millis(100));
+    stop.set().unwrap();
+    let woken: u64 = watchers.into_iter().map(|watcher| watcher.join().unwrap()).sum();
+    // One for each set and each slice, and some for those who were faster than the other thread.
+    let expected = 200 + begin.elapsed().as_millis() as u64 / 10;
+    assert!(woken < expected, "{woken} of {expected}");
+}
+
+#[test]
 fn four_writers_and_one_that_waits_for_all() {
     let _watchdog = watchdog();
     let (ends, children): (Vec<_>, Vec<_>) = (0..4u64)

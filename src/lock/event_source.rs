@@ -66,11 +66,13 @@ impl Source for Set {
         Some(Asleep { other: Some((bell, 0)), slice: SLICE })
     }
 
-    fn pass_on(&self) {
+    fn pass_on(&self, rung: bool) {
         let state = self.joint.state();
         match self.reset {
-            Reset::Manual => state.manual.pass_on(),
-            Reset::Auto => state.auto.pass_on(),
+            // Whoever the bell rings for wakes the others.
+            Reset::Manual if rung => state.manual.pass_on(),
+            Reset::Auto if rung || state.auto.value() != 0 => state.auto.pass_on(),
+            _ => {}
         }
     }
 }

@@ -34,8 +34,13 @@ pub(crate) trait Source: Send + Sync + fmt::Debug {
     /// bring something is gone.
     fn peer(&self, timed_out: bool, doubt: &mut Doubt) -> Option<Asleep<'_>>;
 
-    /// The sleeper may have been woken in place of somebody who would use what there is.
-    fn pass_on(&self) {}
+    /// The sleeper was woken on this source's word, or (`other`) on the one besides: perhaps in place of
+    /// somebody who would use what there is. Where two words were woken at the same time, one of them is
+    /// not told of; so who is woken on the word alone must not pass on what is of no use, or two such
+    /// sleepers would wake each other for ever.
+    fn pass_on(&self, other: bool) {
+        let _ = other;
+    }
 }
 
 /// One sleeper's sources, and what it remembers of each.
@@ -95,13 +100,10 @@ impl<'a> Round<'a> {
         let now = clock::now();
         let until = if self.sources.is_empty() { u64::MAX } else { now.saturating_add(slice) };
         let woken = futex::wait_any(&words, Some(until.min(deadline)));
-        if let Some(woken) = woken {
-            // The last of those that were woken: the others are before it.
-            for ((source, _), first) in self.sources.iter().zip(firsts) {
-                if first <= woken {
-                    source.pass_on();
-                }
-            }
+        if let Some(woken) = woken
+            && let Some(i) = firsts.iter().rposition(|&first| first <= woken)
+        {
+            self.sources[i].0.pass_on(woken > firsts[i]);
         }
         self.timed_out = clock::now() >= until;
     }
@@ -115,8 +117,9 @@ pub(crate) fn wait_for_any(
     deadline: u64,
 ) -> Option<Vec<bool>> {
     let look = || {
-        let ready: Vec<_> = sources.iter().map(|source| source.has()).collect();
-        ready.contains(&true).then_some(ready)
+        let first = sources.iter().position(|source| source.has())?;
+        let rest = sources[first + 1..].iter().map(|source| source.has());
+        Some(std::iter::repeat_n(false, first).chain([true]).chain(rest).collect())
     };
     if strategy != WaitStrategy::Park
         && let Some(ready) = give_way(look, deadline)
