@@ -697,7 +697,8 @@ fn stat_shows_who_owns_a_lock_and_who_publishes_what_version() {
     assert_eq!(held.matches(&owner("alive")).count(), 3, "{held}");
     assert_eq!(held.matches("\"depth\":2,").count(), 1, "{held}");
     let shown = stat(&[]);
-    for word in ["depth       2\n", "version", "owner", "publisher", &format!("{pid} "), "(alive)"] {
+    for word in ["depth       2\n", "version", "owner", "publisher", &format!("{pid} "), "(alive)"]
+    {
         assert!(shown.contains(word), "`{word}` is missing in:\n{shown}");
     }
     assert!(mutex.is_locked());
