@@ -99,7 +99,7 @@ fn play<T: Element>(script: &[u8], value: T, check: fn(T)) {
 fn play_broadcast(script: &[u8]) {
     let name = "news";
     let _ = fs::remove_file(path(name));
-    let broadcast = Broadcast::<[Colour; 12]>::create(name, 3).expect("room for a small one");
+    let broadcast = Broadcast::<Mixed>::create(name, 3).expect("room for a small one");
     let mapping = map_again(name);
     let mut sender = broadcast.sender().ok();
     let mut receivers: Vec<_> = broadcast.receiver().into_iter().collect();
@@ -109,9 +109,16 @@ fn play_broadcast(script: &[u8]) {
             0..=5 => scribble(&mapping, step),
             6..=9 => {
                 if let Some(sender) = &mut sender {
-                    expect_no_surprise(
-                        sender.send([Colour::Red; 12]).map(drop).map_err(|r| r.reason),
-                    );
+                    let value = Mixed {
+                        letter: 'x',
+                        colour: Colour::Blue,
+                        yes: true,
+                        rest: [0; 2],
+                        number: 1.0,
+                        more: [7; 3],
+                    };
+                    let sent = sender.send(value);
+                    expect_no_surprise(sent.map(drop).map_err(|rejected| rejected.reason));
                 }
             }
             10..=13 => {
@@ -120,9 +127,9 @@ fn play_broadcast(script: &[u8]) {
                         0 => receiver.try_recv(),
                         _ => receiver.recv_timeout(Duration::from_micros(50)),
                     };
-                    expect_no_surprise(result.map(|colours| {
-                        let known = |c| matches!(c, Colour::Red | Colour::Green | Colour::Blue);
-                        assert!(colours.into_iter().all(known));
+                    expect_no_surprise(result.map(|value| {
+                        assert!(char::from_u32(value.letter as u32).is_some());
+                        assert!(matches!(value.colour, Colour::Red | Colour::Green | Colour::Blue));
                     }));
                     let _ = (receiver.len(), receiver.is_empty(), receiver.position());
                 }
