@@ -55,11 +55,12 @@ pub struct Builder {
     pub(super) path: Vec<u32>,
     pub(super) name: Option<String>,
     pub(super) kind: &'static str,
+    pub(super) daemon: bool,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { path: next_path(), name: None, kind: "Process" }
+        Builder { path: next_path(), name: None, kind: "Process", daemon: false }
     }
 
     /// The child's name, for logs and people; names need not be unique. Without one it is called
@@ -67,6 +68,19 @@ impl Builder {
     /// `Process-N:2`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Makes the child a daemon: one that nobody waits for, and that ends with this process.
+    ///
+    /// When this process ends in an orderly way, its daemons are asked to end (SIGTERM), and killed
+    /// when all its other children have ended, at the earliest after a second. When it ends in any
+    /// other way, by SIGKILL also, or becomes another program (`exec`), they are killed at once by the
+    /// kernel. The end of the thread that started them is not the end of the process.
+    ///
+    /// A daemon may not start children.
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
         self
     }
 

@@ -7,6 +7,7 @@
 
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Ended, signals};
+use crate::sys::tether::Tether;
 use crate::sys::{fork, time};
 use std::fmt;
 use std::io;
@@ -52,6 +53,8 @@ struct Record {
     /// The process that started it, and its epoch.
     parent: u32,
     epoch: u32,
+    /// What ends a daemon when this process ends.
+    tether: Option<Tether>,
     name: Mutex<String>,
     end: Mutex<Option<End>>,
 }
@@ -93,12 +96,13 @@ pub fn active_children() -> Vec<Child> {
 
 impl Child {
     /// Makes a child that was just started known.
-    pub(super) fn register(pid: u32, pidfd: OwnedFd, name: String) -> Self {
+    pub(super) fn register(pid: u32, pidfd: OwnedFd, name: String, tether: Option<Tether>) -> Self {
         let child = Child(Arc::new(Record {
             pid,
             pidfd,
             parent: std::process::id(),
             epoch: fork::epoch(),
+            tether,
             name: Mutex::new(name),
             end: Mutex::new(None),
         }));
@@ -119,6 +123,11 @@ impl Child {
     /// Gives the child another name. It keeps the one that it knows.
     pub fn set_name(&self, name: impl Into<String>) {
         *locked(&self.0.name) = name.into();
+    }
+
+    /// Whether it is a daemon (see [`Builder::daemon`](super::Builder::daemon)).
+    pub fn is_daemon(&self) -> bool {
+        self.0.tether.is_some()
     }
 
     /// Whether the child still runs.
@@ -174,7 +183,7 @@ impl Child {
     }
 
     /// Ends the child at once (SIGKILL). What it had of this crate's objects is found dead by those
-    /// who share them. Its own children live on.
+    /// who share them. Its own children live on, but for daemons.
     ///
     /// # Errors
     /// What the kernel says. A child that has ended already is no error.
@@ -278,7 +287,7 @@ impl fmt::Display for Child {
                 Err(_) => f.write_str("stopped")?,
             }
         }
-        f.write_str(">")
+        f.write_str(if self.is_daemon() { " daemon>" } else { ">" })
     }
 }
 

@@ -45,7 +45,9 @@ impl<R: Outcome> Process<R> {
     /// Values of other crates are copied and dropped in both processes.
     ///
     /// The child ends when `f` returns, with code 0, or panics, with code 1. It runs no destructors
-    /// of the parent's other values and no exit handlers.
+    /// of the parent's other values and no exit handlers. Then, and at any other orderly end (a return
+    /// from `main`, [`exit`](super::exit), [`std::process::exit`]), a process waits for the children it
+    /// has left, unless they are [daemons](Builder::daemon).
     ///
     /// # Threads
     /// The child has only the calling thread. If other threads of the parent held a lock at that
@@ -56,6 +58,7 @@ impl<R: Outcome> Process<R> {
     /// # Errors
     /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process;
     /// [`Error::Holding`](crate::Error::Holding) while the calling thread holds a lock of this crate;
+    /// [`Error::Daemon`](crate::Error::Daemon) in a daemon;
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TableFull`](crate::Error::TableFull),
     /// [`Error::Os`](crate::Error::Os). Nothing is started then.
     pub fn spawn<F>(f: F) -> Result<Self>

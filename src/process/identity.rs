@@ -1,4 +1,4 @@
-//! Who a process is: its name, and who started it.
+//! Who a process is: its name, whether it is a daemon, and who started it.
 
 use super::child::ExitStatus;
 use crate::sys::per_process::PerProcess;
@@ -18,6 +18,7 @@ pub(super) struct Identity {
     pub(super) name: String,
     /// The numbers of its line of descent: a child's own among its parent's children is the last.
     pub(super) path: Vec<u32>,
+    pub(super) daemon: bool,
     pub(super) parent: Option<Arc<Parent>>,
     /// Children that were built, started or not.
     children: u32,
@@ -25,16 +26,22 @@ pub(super) struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Identity { name: "MainProcess".to_owned(), path: Vec::new(), parent: None, children: 0 }
+        Identity {
+            name: "MainProcess".to_owned(),
+            path: Vec::new(),
+            daemon: false,
+            parent: None,
+            children: 0,
+        }
     }
 }
 
 impl Identity {
     /// What the calling process tells a child that it starts.
-    pub(super) fn of_child(name: String, path: Vec<u32>) -> Self {
+    pub(super) fn of_child(name: String, path: Vec<u32>, daemon: bool) -> Self {
         let (pid, own) = (std::process::id(), SELF.lock().name.clone());
         let parent = Some(Arc::new(Parent { pid, name: own }));
-        Identity { name, path, parent, children: 0 }
+        Identity { name, path, daemon, parent, children: 0 }
     }
 
     /// In the child: is this from now on.
@@ -72,6 +79,7 @@ pub(super) fn default_name(kind: &str, path: &[u32]) -> String {
 pub struct Current {
     pid: u32,
     name: String,
+    daemon: bool,
     parent: Option<Arc<Parent>>,
 }
 
@@ -80,7 +88,12 @@ pub struct Current {
 /// The first process of a family, and any that was not started by this crate, is `MainProcess`.
 pub fn current() -> Current {
     let own = SELF.lock();
-    Current { pid: std::process::id(), name: own.name.clone(), parent: own.parent.clone() }
+    Current {
+        pid: std::process::id(),
+        name: own.name.clone(),
+        daemon: own.daemon,
+        parent: own.parent.clone(),
+    }
 }
 
 /// The process that started this one; `None` in one that this crate did not start.
@@ -113,6 +126,11 @@ impl Current {
     pub fn pid(&self) -> u32 {
         self.pid
     }
+
+    /// Whether it is a daemon (see [`Builder::daemon`](super::Builder::daemon)).
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
 }
 
 impl fmt::Display for Current {
@@ -121,7 +139,7 @@ impl fmt::Display for Current {
         if let Some(parent) = &self.parent {
             write!(f, " parent={}", parent.pid)?;
         }
-        f.write_str(" started>")
+        f.write_str(if self.daemon { " started daemon>" } else { " started>" })
     }
 }
 

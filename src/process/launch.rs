@@ -14,9 +14,9 @@
 
 use super::builder::Builder;
 use super::child::{Child, active_children};
-use super::end::end_child;
+use super::end::{end_child, wait_at_exit};
 use super::handle::Process;
-use super::identity::Identity;
+use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
@@ -28,6 +28,7 @@ use crate::sync::atomic::{
 use crate::sync::futex;
 use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
+use crate::sys::tether::tether;
 use crate::sys::{file, process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
@@ -122,15 +123,24 @@ where
     if locks > 0 {
         return Err(Error::Holding { locks });
     }
+    let own = identity::current();
+    if own.is_daemon() {
+        return Err(Error::Daemon { name: own.name().to_owned() });
+    }
     // Reaps those that have ended.
     active_children();
     let name = builder.full_name();
-    let identity = Identity::of_child(name.clone(), builder.path);
+    let identity = Identity::of_child(name.clone(), builder.path, builder.daemon);
     let starting = STARTING.lock();
+    wait_at_exit();
     let report = Report::new()?;
     let core = report.launch.attachment().core();
     let parent = core.membership()?.stamp();
     let mut prepared = Prepared::new(core)?;
+
+    let tied =
+        if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
+    let (tether, collar) = tied.unzip();
 
     // Whoever prints holds these locks, and what is printed already must not be printed twice.
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
@@ -148,7 +158,8 @@ where
             IN_CHILD.store(true, Relaxed);
             prepared.settle();
             identity.assume();
-            if !wait_at_gate(&report.launch, parent) {
+            let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
+            if !tied || !wait_at_gate(&report.launch, parent) {
                 process::exit_now(1);
             }
             prepared.prefault();
@@ -159,7 +170,7 @@ where
                 process::end_and_reap(pid);
                 Error::Process { what: "pidfd_open", source }
             })?;
-            let child = Child::register(pid, pidfd, name);
+            let child = Child::register(pid, pidfd, name, tether);
             hand_over(&prepared, f);
             // The child has these by now, and its copy alone is to say that it lives.
             drop(prepared);

@@ -133,6 +133,12 @@ pub(crate) fn end_and_reap(pid: u32) {
     {}
 }
 
+/// Has `handler` run when this process ends by `exit`, and its forked children by theirs.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: a function of this image. Without memory for it, nobody is waited for at the end.
+    unsafe { libc::atexit(handler) };
+}
+
 /// The name of a signal, or its number.
 pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {

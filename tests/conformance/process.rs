@@ -445,3 +445,120 @@ fn proc_54_threads_that_wait_at_once_agree() {
         assert!(descriptors() <= before + 4, "descriptors are left");
     });
 }
+
+/// Whether a process is there and not a zombie.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+fn wait_until_gone(pid: u32) {
+    while runs(pid) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn proc_28_the_daemon_flag_is_set_before_the_start() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        assert!(!process::current().is_daemon());
+        let own = || process::current().is_daemon();
+        let other = Process::spawn(own).unwrap();
+        assert!(!other.is_daemon());
+        assert!(!other.join().unwrap());
+        let daemon = Process::builder().daemon().spawn(own).unwrap();
+        assert!(daemon.is_daemon() && daemon.to_string().ends_with(" daemon>"));
+        assert!(daemon.join().unwrap());
+    });
+}
+
+#[test]
+fn proc_29_53_an_orderly_end_ends_daemons_and_waits_for_the_others() {
+    let _watchdog = watchdog();
+    for ends in [|| (), || process::exit(0), || std::process::exit(0)] {
+        let (mut told, mut tells) = spsc::ring::<u32>(2).unwrap();
+        let (mut go, mut goes) = spsc::ring::<()>(1).unwrap();
+        let (mut done, mut dones) = spsc::ring::<u32>(1).unwrap();
+        let mut parent = child(move || {
+            let daemon = Process::builder().daemon().spawn(pause).unwrap();
+            told.push(daemon.pid()).unwrap();
+            let other = Process::spawn(move || {
+                goes.pop().unwrap();
+                done.push(7).unwrap();
+            });
+            std::mem::forget((daemon, other));
+            ends();
+        });
+        let daemon = tells.pop().unwrap();
+        wait_until_gone(daemon);
+        assert!(parent.process().is_alive(), "it does not wait for its child");
+        go.push(()).unwrap();
+        assert_eq!(parent.process().wait().unwrap(), ExitStatus::Exited(0));
+        assert_eq!(dones.try_pop(), Ok(7));
+        assert!(!std::path::Path::new(&format!("/proc/{daemon}")).exists());
+    }
+}
+
+#[test]
+fn proc_29_a_daemon_that_does_not_want_to_end_is_killed() {
+    let _watchdog = watchdog();
+    let (mut told, mut tells) = spsc::ring::<u32>(1).unwrap();
+    let mut parent = child(move || {
+        let daemon = Process::builder().daemon().spawn(move || {
+            // SAFETY: takes integers.
+            unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+            told.push(std::process::id()).unwrap();
+            pause();
+        });
+        drop(daemon.unwrap());
+        while tells.try_pop().is_err() {
+            thread::yield_now();
+        }
+    });
+    assert_eq!(parent.process().wait().unwrap(), ExitStatus::Exited(0));
+}
+
+#[test]
+fn proc_30_a_daemon_starts_no_children() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let starts = || Process::spawn(|| ()).unwrap_err().to_string();
+        let daemon = Process::builder().name("it").daemon().spawn(starts).unwrap();
+        let error = daemon.join().unwrap();
+        assert!(error.starts_with("`it` is a daemon"), "{error}");
+    });
+}
+
+#[test]
+fn proc_31_a_daemon_dies_with_a_parent_that_is_killed_and_outlives_a_thread() {
+    let _watchdog = watchdog();
+    let (mut told, mut tells) = spsc::ring::<u32>(2).unwrap();
+    let (mut there, mut other) = spsc::ring::<u32>(2).unwrap();
+    let parent: Child<()> = child(move || {
+        let start = move || Process::builder().daemon().spawn(pause).unwrap();
+        // The thread that started it has ended.
+        let daemon = thread::spawn(start).join().unwrap();
+        // And another child has copies of whatever is not private.
+        let sibling = Process::spawn(move || {
+            there.push(std::process::id()).unwrap();
+            pause();
+        });
+        // A foreign fork has, too.
+        let foreign = crate::common::raw_fork(|| pause_for_ever());
+        thread::sleep(SHORT);
+        assert!(daemon.is_alive(), "the end of a thread ended it");
+        told.push(daemon.pid()).unwrap();
+        told.push(foreign.id()).unwrap();
+        std::mem::forget((daemon, sibling, foreign));
+        pause();
+    });
+    let daemon = tells.pop().unwrap();
+    let foreign = crate::common::Stray(tells.pop().unwrap());
+    let sibling = crate::common::Stray(other.pop().unwrap());
+    assert!(runs(daemon));
+    parent.kill();
+    wait_until_gone(daemon);
+    assert!(sibling.is_alive());
+    drop(foreign);
+}
