@@ -174,6 +174,14 @@ pub enum Error {
         /// How many.
         locks: u32,
     },
+    /// The calling process is a daemon, which is ended without notice and could not end its children.
+    #[error(
+        "`{name}` is a daemon, and daemons may not start children; start it as another process"
+    )]
+    Daemon {
+        /// The name of the calling process.
+        name: String,
+    },
     /// The segment was made in another pid namespace, where the same id means another thread.
     #[error(
         "`{name}` was made in another pid namespace; locks work between processes of one namespace only"

@@ -61,7 +61,7 @@ mod lock;
 #[cfg(not(all(test, loom)))]
 mod member;
 #[cfg(not(all(test, loom)))]
-mod process;
+pub mod process;
 mod raw;
 #[cfg(not(all(test, loom)))]
 mod segment;

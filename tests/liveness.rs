@@ -441,7 +441,7 @@ fn children_of_this_crate_do_not_keep_their_dead_parent_alive() {
             pause_for_ever()
         });
         let child: commons::Process<()> = child.unwrap();
-        ready.push(child.id()).unwrap();
+        ready.push(child.pid()).unwrap();
         pause_for_ever()
     });
     let grandchild = Stray(is_ready.pop().unwrap());

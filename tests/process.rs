@@ -278,12 +278,13 @@ fn somebody_elses_wait_does_not_lose_the_result() {
         let mut status = 0;
         // SAFETY: `status` is live for the kernel to fill in.
         let reaped = unsafe { libc::waitpid(-1, &raw mut status, 0) };
-        assert_eq!(reaped as u32, process.id());
-        // How it ended is gone; that is an error or the result, and no hang.
-        match process.join() {
-            Ok(result) => assert_eq!(result, 9),
-            Err(error) => assert!(matches!(error, JoinError::Os(_)), "{error}"),
+        assert_eq!(reaped as u32, process.pid());
+        // The kernel may remember how it ended; if not, that is an error, and no hang.
+        assert!(!process.is_alive());
+        if let Ok(status) = process.wait() {
+            assert_eq!(status, ExitStatus::Exited(0));
         }
+        assert_eq!(process.join().unwrap(), 9);
     });
 }
 
@@ -446,7 +447,7 @@ fn too_few_descriptors_are_an_error_and_no_panic() {
             // SAFETY: `old` is live for the kernel to read.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) };
         }
-        // A child whose pidfd there was no room for may run: let it end.
+        assert!(children().is_empty());
         Process::spawn(|| ()).unwrap().join().unwrap();
         assert_eq!(descriptors(), before);
     });
@@ -571,7 +572,7 @@ fn a_handle_that_a_child_is_given_is_of_no_use_there() {
     let _watchdog = watchdog();
     in_child(|| {
         let (mut go, mut goes) = ring::<()>(1).unwrap();
-        let mut first = Process::spawn(move || goes.pop().is_ok()).unwrap();
+        let first = Process::spawn(move || goes.pop().is_ok()).unwrap();
         let second = Process::spawn(move || {
             // Not its child: it cannot wait for it, and says so.
             let waited = first.wait_timeout(Duration::ZERO);

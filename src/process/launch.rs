@@ -1,4 +1,4 @@
-//! Starting a child by fork, handing it what it needs, and waiting for it.
+//! Starting a child by fork, and handing it what it needs.
 //!
 //! 1. The parent takes a place for the child in the table of every segment that matters
 //!    ([`Prepared`]), so the child is somebody from its first instruction.
@@ -12,10 +12,15 @@
 
 #![allow(unsafe_code, reason = "forks")]
 
+use super::builder::Builder;
+use super::child::{Child, active_children};
+use super::end::{end_child, wait_at_exit};
+use super::handle::Process;
+use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over, leave_all};
+use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -23,17 +28,15 @@ use crate::sync::atomic::{
 use crate::sync::futex;
 use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
-use crate::sys::process::{self, Ended, signals};
-use crate::sys::{file, robust, time};
+use crate::sys::tether::tether;
+use crate::sys::{file, process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, Write};
-use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
 
 /// What parent and child know of each other, in shared memory.
 #[repr(C)]
@@ -55,80 +58,21 @@ const RETURNED: u32 = 1;
 const PANICKED: u32 = 2;
 const NOT_SERIALISED: u32 = 3;
 
-/// Children whose handles were dropped before they ended, to be reaped by and by.
-static LEFT_ALONE: PerProcess<Vec<OwnedFd>> = PerProcess::new();
 /// One start at a time, so that no child inherits what is prepared for another.
 static STARTING: PerProcess<()> = PerProcess::new();
+/// Whether this process, or one that it descends from, was started here.
+pub(super) static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
-/// A child process that runs a closure and may return a value.
-///
-/// Dropping the handle leaves the child running; it is reaped when it has ended.
-///
-/// # Examples
-/// ```
-/// let child = commons::Process::spawn(|| 6 * 7)?;
-/// assert_eq!(child.join()?, 42);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// What a child says of its own end.
 #[derive(Debug)]
-pub struct Process<R> {
-    pid: u32,
-    pidfd: Option<OwnedFd>,
+pub(super) struct Report {
     launch: Held<Launch>,
     /// Carries the outcome, of any size.
     carrier: File,
-    ended: Option<Ended>,
-    result: PhantomData<fn() -> R>,
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitStatus {
-    /// With this code.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-}
-
-impl From<Ended> for ExitStatus {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Exited(code) => ExitStatus::Exited(code),
-            Ended::Signaled(signal) => ExitStatus::Signaled(signal),
-        }
-    }
-}
-
-impl<R: Outcome> Process<R> {
-    /// Starts a child process that runs `f`, by fork.
-    ///
-    /// What `f` captures becomes the child's: an end of a channel moved into it is the child's alone,
-    /// with no moment in which it is nobody's. The parent's copy is dropped without closing anything.
-    /// Values of other crates are copied and dropped in both processes.
-    ///
-    /// The child ends when `f` returns, with code 0, or panics, with code 1. It runs no destructors
-    /// of the parent's other values and no exit handlers.
-    ///
-    /// # Threads
-    /// The child has only the calling thread. If other threads of the parent held a lock at that
-    /// instant, in a library or of your own, it stays locked in the child for ever. Locks of this
-    /// crate, of the allocator and of standard output and error are taken care of. Start children
-    /// before threads where you can.
-    ///
-    /// # Errors
-    /// [`Error::Process`] where the kernel refuses another process; [`Error::Holding`] while the
-    /// calling thread holds a lock of this crate; [`Error::NoSpace`], [`Error::TableFull`],
-    /// [`Error::Os`].
-    pub fn spawn<F>(f: F) -> Result<Self>
-    where
-        F: FnOnce() -> R + Send + 'static,
-    {
-        let locks = robust::locks_held();
-        if locks > 0 {
-            return Err(Error::Holding { locks });
-        }
-        reap_left_alone();
-        let starting = STARTING.lock();
+impl Report {
+    fn new() -> Result<Self> {
         let info = ObjectInfo::of::<Launch>(Kind::Process, 1);
         let mut plan = Plan::new();
         let offset = plan.place::<Launch>()?;
@@ -139,185 +83,103 @@ impl<R: Outcome> Process<R> {
         })?)?;
         let carrier =
             file::memory(c"commons result").map_err(Error::os("memfd_create", "result"))?;
-        let carrier = File::from(carrier);
-        let core = launch.attachment().core();
-        let parent = core.membership()?.stamp();
-        let mut prepared = Prepared::new(core)?;
+        Ok(Report { launch, carrier: File::from(carrier) })
+    }
 
-        // Whoever prints holds these locks, and what is printed already must not be printed twice.
-        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        let _ = out.flush();
-        let _ = err.flush();
-        // SAFETY: of the locks that the child relies on, those of standard output and error are held
-        // by this thread, the allocator's are libc's business, and the crate's own are per process.
-        let side = unsafe { fork::fork(prepared.locks()) };
-        drop((out, err));
-        match side {
-            Err(source) => Err(Error::Process { what: "fork", source }),
-            Ok(Side::Child) => {
-                // Not given back: it is the parent's. The child has one of its own.
-                std::mem::forget(starting);
-                prepared.settle();
-                if !wait_at_gate(&launch, parent) {
-                    process::exit_now(1);
-                }
-                prepared.prefault();
-                let code = run(f, &launch, &carrier);
-                leave_all();
-                process::exit_now(code)
-            }
-            Ok(Side::Parent { child: pid }) => {
-                hand_over(&prepared, f);
-                // The child has these by now, and its copy alone is to say that it lives.
-                drop(prepared);
-                let pidfd = process::open(pid);
-                launch.gate.store(OPEN, Release);
-                futex::wake(&launch.gate, u32::MAX);
-                drop(starting);
-                let pidfd =
-                    pidfd.map_err(|source| Error::Process { what: "pidfd_open", source })?;
-                let pidfd = Some(pidfd);
-                Ok(Process { pid, pidfd, launch, carrier, ended: None, result: PhantomData })
-            }
+    /// In the child: says what came of its closure.
+    fn write(&self, outcome: u32, bytes: &[u8]) {
+        if self.carrier.write_all_at(bytes, 0).is_ok() {
+            self.launch.length.store(bytes.len() as u64, Relaxed);
+            // Release: the bytes, to the Acquire in `read`.
+            self.launch.outcome.store(outcome, Release);
         }
     }
 
-    /// Waits for the child to end and gives what its closure returned.
-    ///
-    /// A result that was complete before a signal ended the child is given, too.
-    ///
-    /// # Errors
-    /// [`JoinError`] says how it ended instead.
-    ///
-    /// # Blocking
-    /// Until the child has ended.
-    pub fn join(mut self) -> Result<R, JoinError> {
-        let ended = self.wait_for_end(true)?;
-        let ended = ended.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))?;
+    /// What a child that has ended said: its result in bytes, or why there is none. `None`: nothing.
+    pub(super) fn read(&self) -> io::Result<Option<Result<Vec<u8>, JoinError>>> {
         // Acquire: what the child wrote before it said so.
         let outcome = self.launch.outcome.load(Acquire);
-        let bytes = self.read_outcome(self.launch.length.load(Relaxed))?;
-        match (outcome, ended) {
-            (RETURNED, _) => R::decode(&bytes).map_err(|problem| JoinError::Result { problem }),
-            (PANICKED, _) => {
-                Err(JoinError::Panicked { message: String::from_utf8_lossy(&bytes).into_owned() })
-            }
-            (NOT_SERIALISED, _) => {
-                Err(JoinError::Result { problem: String::from_utf8_lossy(&bytes).into_owned() })
-            }
-            (_, Ended::Exited(code)) => Err(JoinError::Exited { code }),
-            (_, Ended::Signaled(signal)) => Err(JoinError::Signaled { signal }),
-        }
-    }
-}
-
-impl<R> Process<R> {
-    /// The child's process id.
-    pub fn id(&self) -> u32 {
-        self.pid
-    }
-
-    /// Waits for the child to end, for at most `timeout`; `None`: it still runs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-        let deadline = time::after(timeout);
-        if self.ended.is_none() && !process::wait_readable(self.descriptor()?, deadline)? {
-            return Ok(None);
-        }
-        Ok(self.wait_for_end(true)?.map(ExitStatus::from))
-    }
-
-    /// Waits for the child to end, until `deadline`; `None`: it still runs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        self.wait_timeout(deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// How the child ended; `None`: it still runs.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
-        Ok(self.wait_for_end(false)?.map(ExitStatus::from))
-    }
-
-    /// Whether the child still runs.
-    pub fn is_alive(&mut self) -> bool {
-        matches!(self.wait_for_end(false), Ok(None))
-    }
-
-    /// Ends the child at once (SIGKILL). What it had of this crate's objects is found dead by those
-    /// who share them.
-    ///
-    /// # Errors
-    /// What the kernel says. A child that has ended already is no error.
-    pub fn kill(&self) -> io::Result<()> {
-        self.signal(signals::KILL)
-    }
-
-    /// Asks the child to end (SIGTERM).
-    ///
-    /// # Errors
-    /// What the kernel says. A child that has ended already is no error.
-    pub fn terminate(&self) -> io::Result<()> {
-        self.signal(signals::TERM)
-    }
-
-    fn signal(&self, signal: i32) -> io::Result<()> {
-        if self.ended.is_some() {
-            return Ok(());
-        }
-        match process::signal(self.descriptor()?, signal) {
-            // No such process: reaped by somebody else's wait.
-            Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(3) => Ok(()),
-            other => other,
-        }
-    }
-
-    fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn wait_for_end(&mut self, block: bool) -> io::Result<Option<Ended>> {
-        if self.ended.is_none() {
-            self.ended = process::wait(self.descriptor()?, block)?;
-        }
-        Ok(self.ended)
-    }
-
-    fn read_outcome(&self, length: u64) -> io::Result<Vec<u8>> {
         // The child may be hostile or damaged: believe no length that the file does not have.
-        let length = length.min(self.carrier.metadata()?.len());
+        let length = self.launch.length.load(Relaxed).min(self.carrier.metadata()?.len());
         let mut bytes = vec![0; length as usize];
         self.carrier.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(match outcome {
+            RETURNED => Some(Ok(bytes)),
+            PANICKED => Some(Err(JoinError::Panicked { message: text(&bytes) })),
+            NOT_SERIALISED => Some(Err(JoinError::Result { problem: text(&bytes) })),
+            _ => None,
+        })
     }
 }
 
-impl<R> AsFd for Process<R> {
-    /// The pidfd, which is readable once the child has ended.
-    ///
-    /// # Panics
-    /// In a process that is not the parent.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_ref().expect("a handle has its descriptor until it is dropped").as_fd()
+/// Starts a child that runs `f`.
+pub(super) fn start<F, R>(builder: Builder, f: F) -> Result<Process<R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Outcome,
+{
+    let locks = robust::locks_held();
+    if locks > 0 {
+        return Err(Error::Holding { locks });
     }
-}
+    let own = identity::current();
+    if own.is_daemon() {
+        return Err(Error::Daemon { name: own.name().to_owned() });
+    }
+    // Reaps those that have ended.
+    active_children();
+    let name = builder.full_name();
+    let identity = Identity::of_child(name.clone(), builder.path, builder.daemon);
+    let starting = STARTING.lock();
+    wait_at_exit();
+    let report = Report::new()?;
+    let core = report.launch.attachment().core();
+    let parent = core.membership()?.stamp();
+    let mut prepared = Prepared::new(core)?;
 
-impl<R> Drop for Process<R> {
-    fn drop(&mut self) {
-        if matches!(self.wait_for_end(false), Ok(None)) {
-            LEFT_ALONE.lock().extend(self.pidfd.take());
+    let tied =
+        if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
+    let (tether, collar) = tied.unzip();
+
+    // Whoever prints holds these locks, and what is printed already must not be printed twice.
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let _ = out.flush();
+    let _ = err.flush();
+    // SAFETY: of the locks that the child relies on, those of standard output and error are held
+    // by this thread, the allocator's are libc's business, and the crate's own are per process.
+    let side = unsafe { fork::fork(prepared.locks()) };
+    drop((out, err));
+    match side {
+        Err(source) => Err(Error::Process { what: "fork", source }),
+        Ok(Side::Child) => {
+            // Not given back: it is the parent's. The child has one of its own.
+            std::mem::forget(starting);
+            IN_CHILD.store(true, Relaxed);
+            prepared.settle();
+            identity.assume();
+            let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
+            if !tied || !wait_at_gate(&report.launch, parent) {
+                process::exit_now(1);
+            }
+            prepared.prefault();
+            end_child(run(f, &report))
+        }
+        Ok(Side::Parent { child: pid }) => {
+            let pidfd = process::open(pid).map_err(|source| {
+                process::end_and_reap(pid);
+                Error::Process { what: "pidfd_open", source }
+            })?;
+            let child = Child::register(pid, pidfd, name, tether);
+            hand_over(&prepared, f);
+            // The child has these by now, and its copy alone is to say that it lives.
+            drop(prepared);
+            report.launch.gate.store(OPEN, Release);
+            futex::wake(&report.launch.gate, u32::MAX);
+            drop(starting);
+            Ok(Process::new(child, report))
         }
     }
-}
-
-fn reap_left_alone() {
-    LEFT_ALONE.lock().retain(|pidfd| matches!(process::wait(pidfd.as_fd(), false), Ok(None)));
 }
 
 /// In the child: waits until the parent has handed over; false: the parent died before it did.
@@ -339,7 +201,7 @@ fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
 }
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
-fn run<F: FnOnce() -> R, R: Outcome>(f: F, launch: &Held<Launch>, carrier: &File) -> i32 {
+fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
     let (outcome, bytes) = match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => match result.encode() {
             Ok(bytes) => (RETURNED, bytes),
@@ -347,13 +209,7 @@ fn run<F: FnOnce() -> R, R: Outcome>(f: F, launch: &Held<Launch>, carrier: &File
         },
         Err(panic) => (PANICKED, message(&*panic).into_bytes()),
     };
-    let _ = io::stdout().flush();
-    let written = carrier.write_all_at(&bytes, 0);
-    if written.is_ok() {
-        launch.length.store(bytes.len() as u64, Relaxed);
-        // Release: the bytes, to the Acquire in `join`.
-        launch.outcome.store(outcome, Release);
-    }
+    report.write(outcome, &bytes);
     i32::from(outcome != RETURNED)
 }
 

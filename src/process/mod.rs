@@ -1,7 +1,32 @@
-//! Child processes that run a closure.
+//! Child processes that run a closure: [`Process`].
+//!
+//! Beside them: who one is ([`current`], [`parent`]), who one's children are ([`active_children`]),
+//! how many processors there are ([`cpu_count`], [`usable_cpu_count`]), and an end with a code
+//! ([`exit`]).
 
+mod builder;
+mod child;
+mod end;
+mod handle;
+mod identity;
 mod launch;
 mod outcome;
 
-pub use launch::{ExitStatus, Process};
+pub use builder::{Builder, Runnable};
+pub use child::{Child, ExitStatus, active_children};
+pub use end::exit;
+pub use handle::Process;
+pub use identity::{Current, Parent, current, parent, rename};
 pub use outcome::{JoinError, Outcome};
+
+use crate::sys;
+
+/// How many processors the machine has on line; at least 1.
+pub fn cpu_count() -> usize {
+    sys::process::processors()
+}
+
+/// How many processors the calling thread may run on, by its affinity mask; at least 1.
+pub fn usable_cpu_count() -> usize {
+    sys::process::usable_processors()
+}

@@ -13,6 +13,7 @@ pub(crate) mod per_process;
 pub(crate) mod process;
 pub(crate) mod robust;
 pub(crate) mod task;
+pub(crate) mod tether;
 pub(crate) mod time;
 
 use std::io;

@@ -30,7 +30,8 @@ pub(crate) enum Ended {
     Signaled(i32),
 }
 
-/// Waits for a child to end, or only looks. `None`: it still runs.
+/// Waits for a child to end, or only looks. `None`: it still runs. `ECHILD`: somebody else's wait
+/// took its status.
 pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ended>> {
     // SAFETY: all-zero bytes are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -92,8 +93,100 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     super::check(result as libc::c_int).map(drop)
 }
 
+/// The beginning of the kernel's `struct pidfd_info`, which later versions extend.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// How a child ended whose status somebody else's wait took, where the kernel (6.15) remembers.
+pub(crate) fn ended_unwaited(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+    const EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const GET_INFO: u64 = 3 << 30 | (size_of::<PidfdInfo>() as u64) << 16 | 0xFF << 8 | 11;
+    let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+    let fd = pidfd.as_raw_fd();
+    // SAFETY: the number says how many bytes the kernel may fill in, and `info` has them.
+    let result = unsafe { libc::ioctl(fd, GET_INFO as libc::Ioctl, &raw mut info) };
+    if result < 0 || info.mask & EXIT == 0 {
+        return None;
+    }
+    Some(if libc::WIFEXITED(info.exit_code) {
+        Ended::Exited(libc::WEXITSTATUS(info.exit_code))
+    } else {
+        Ended::Signaled(libc::WTERMSIG(info.exit_code))
+    })
+}
+
+/// Ends a child that nobody has waited for yet, and takes its status.
+pub(crate) fn end_and_reap(pid: u32) {
+    // SAFETY: takes integers; the id is a child's until it is waited for.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+    let mut status = 0;
+    // SAFETY: `status` is live for the kernel to fill in.
+    while unsafe { libc::waitpid(pid as libc::pid_t, &raw mut status, 0) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
+/// Has `handler` run when this process ends by `exit`, and its forked children by theirs.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: a function of this image. Without memory for it, nobody is waited for at the end.
+    unsafe { libc::atexit(handler) };
+}
+
+/// The name of a signal, or its number.
+pub(crate) fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+/// How many processors are on line.
+pub(crate) fn processors() -> usize {
+    // SAFETY: takes an integer.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    usize::try_from(count).unwrap_or(1).max(1)
+}
+
+/// How many processors the calling thread may run on.
+pub(crate) fn usable_processors() -> usize {
+    // Of 64 processors each; a mask that is too short for the machine is refused.
+    let mut mask = [0u64; 1024];
+    // SAFETY: a live mask of the size that is said.
+    let result = unsafe {
+        libc::sched_getaffinity(0, size_of_val(&mask), (&raw mut mask).cast::<libc::cpu_set_t>())
+    };
+    let count: u32 = mask.iter().map(|word| word.count_ones()).sum();
+    if result < 0 || count == 0 { processors() } else { count as usize }
+}
+
 /// Signal numbers that the launcher uses.
 pub(crate) mod signals {
+    pub(crate) const INT: i32 = libc::SIGINT;
     pub(crate) const KILL: i32 = libc::SIGKILL;
     pub(crate) const TERM: i32 = libc::SIGTERM;
 }

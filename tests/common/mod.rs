@@ -235,7 +235,7 @@ pub(crate) fn die_after(seconds: u32) {
 
 impl<R: Outcome> Child<R> {
     pub(crate) fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
+        self.0.as_ref().unwrap().pid()
     }
 
     pub(crate) fn process(&mut self) -> &mut Process<R> {

@@ -1,0 +1,27 @@
+//! A program does not wait for a daemon, which ends with it; for another child it does.
+//!
+//! `cargo run --example daemon`
+
+use commons::process::{self, Process};
+use std::thread::sleep;
+use std::time::Duration;
+
+fn say(what: &str) {
+    let own = process::current();
+    println!("{what}: {} {}", own.name(), own.pid());
+}
+
+fn main() -> commons::Result<()> {
+    let daemon = Process::builder().name("daemon").daemon().spawn(|| {
+        say("Starting");
+        sleep(Duration::from_secs(60));
+        say("Exiting ");
+    })?;
+    println!("The daemon is {}", daemon.pid());
+    sleep(Duration::from_millis(300));
+    Process::builder().name("non-daemon").spawn(|| {
+        say("Starting");
+        say("Exiting ");
+    })?;
+    Ok(())
+}

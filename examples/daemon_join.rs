@@ -1,0 +1,24 @@
+//! A daemon that is joined is waited for like any other child.
+//!
+//! `cargo run --example daemon_join`
+
+use commons::process::{self, Process};
+use std::error::Error;
+use std::thread::sleep;
+use std::time::Duration;
+
+fn work(time: Duration) {
+    println!("Starting: {}", process::current().name());
+    sleep(time);
+    println!("Exiting : {}", process::current().name());
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let time = Duration::from_millis(900);
+    let daemon = Process::builder().name("daemon").daemon().spawn(move || work(time))?;
+    sleep(time / 3);
+    let other = Process::builder().name("non-daemon").spawn(|| work(Duration::ZERO))?;
+    daemon.join()?;
+    other.join()?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Five processes with a number each, which print a line when they begin and when they are done.
+//!
+//! `cargo run --example worker_args`
+
+use commons::Process;
+
+fn worker(number: u32) {
+    println!("Worker process {number} starting");
+    println!("Worker process {number} finishing");
+}
+
+fn main() -> commons::Result<()> {
+    for number in 0..5 {
+        Process::spawn(move || worker(number))?;
+    }
+    Ok(())
+}

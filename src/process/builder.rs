@@ -1,0 +1,122 @@
+//! What a child is to be, before it is started.
+
+use super::handle::Process;
+use super::identity::{default_name, next_path};
+use super::launch;
+use super::outcome::Outcome;
+use crate::Result;
+use std::fmt;
+
+/// Work for a child process, with what it needs.
+///
+/// # Examples
+/// ```
+/// use commons::process::{self, Process, Runnable};
+///
+/// struct Worker {
+///     number: u64,
+/// }
+///
+/// impl Runnable for Worker {
+///     type Output = String;
+///
+///     fn run(self) -> String {
+///         format!("{} works on {}", process::current().name(), self.number)
+///     }
+/// }
+///
+/// let child = Process::run(Worker { number: 7 })?;
+/// assert_eq!(child.join()?, "Worker-1 works on 7");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Runnable: Send + 'static {
+    /// What it gives.
+    type Output: Outcome;
+
+    /// Does the work, in the child.
+    fn run(self) -> Self::Output;
+}
+
+/// What a child is to be. Made by [`Process::builder`].
+///
+/// Its number in default names is taken when the builder is made, whether it starts anything or not.
+///
+/// # Examples
+/// ```
+/// use commons::process::{self, Process};
+///
+/// let child = Process::builder().name("a service").spawn(|| process::current().to_string())?;
+/// assert!(child.join()?.starts_with("<Process name='a service'"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder starts nothing by itself"]
+pub struct Builder {
+    pub(super) path: Vec<u32>,
+    pub(super) name: Option<String>,
+    pub(super) kind: &'static str,
+    pub(super) daemon: bool,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Builder { path: next_path(), name: None, kind: "Process", daemon: false }
+    }
+
+    /// The child's name, for logs and people; names need not be unique. Without one it is called
+    /// `Process-N`, the `N`th that this process built, and its own children `Process-N:1`,
+    /// `Process-N:2`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes the child a daemon: one that nobody waits for, and that ends with this process.
+    ///
+    /// When this process ends in an orderly way, its daemons are asked to end (SIGTERM), and killed
+    /// when all its other children have ended, at the earliest after a second. When it ends in any
+    /// other way, by SIGKILL also, or becomes another program (`exec`), they are killed at once by the
+    /// kernel. The end of the thread that started them is not the end of the process.
+    ///
+    /// A daemon may not start children.
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
+    /// The name that the child is going to have.
+    pub(super) fn full_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| default_name(self.kind, &self.path))
+    }
+
+    /// Starts a child process that runs `f`: see [`Process::spawn`].
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn spawn<F, R>(self, f: F) -> Result<Process<R>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Outcome,
+    {
+        launch::start(self, f)
+    }
+
+    /// Starts a child process that runs `work`. Without a name it has that of the type in the place
+    /// of `Process`: `Worker-1`.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn run<W: Runnable>(mut self, work: W) -> Result<Process<W::Output>> {
+        let path = std::any::type_name::<W>();
+        let path = path.split('<').next().unwrap_or(path);
+        self.kind = path.rsplit("::").next().unwrap_or(path);
+        launch::start(self, move || work.run())
+    }
+}
+
+impl fmt::Display for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parent = std::process::id();
+        write!(f, "<Process name='{}' parent={parent} initial>", self.full_name())
+    }
+}

@@ -1,0 +1,74 @@
+//! The end of a process.
+//!
+//! One that ends in an orderly way first asks its daemons to end, then waits for its other children,
+//! and then sees to it that the daemons have ended. libc's exit handlers do that where `exit` is
+//! called, in a forked child also, which inherits the handler and has its own list of children.
+
+use super::child::active_children;
+use super::launch::IN_CHILD;
+use crate::segment::leave_all;
+use crate::sys::process;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long a daemon that is asked to end has time to.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Ends the calling process, with this exit code (modulo 256).
+///
+/// Of a child process, nothing of what it inherited from its parent runs: no exit handlers, and no
+/// destructors; what it printed is printed. Any other process ends as by [`std::process::exit`].
+///
+/// # Examples
+/// ```
+/// use commons::{ExitStatus, Process, process};
+///
+/// let child = Process::spawn(|| -> () { process::exit(3) })?;
+/// assert_eq!(child.wait()?, ExitStatus::Exited(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn exit(code: i32) -> ! {
+    // Relaxed: set by the thread that this process began with, before it ran anything else.
+    if IN_CHILD.load(Relaxed) { end_child(code) } else { std::process::exit(code) }
+}
+
+/// Ends a child of this crate's in an orderly way.
+pub(super) fn end_child(code: i32) -> ! {
+    let _ = io::stdout().flush();
+    see_children_end();
+    let _ = io::stdout().flush();
+    leave_all();
+    process::exit_now(code)
+}
+
+/// Has this process wait for its children when it ends by `exit`.
+pub(super) fn wait_at_exit() {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn handler() {
+        see_children_end();
+    }
+    // Relaxed: no data. Called by one thread at a time; a child has what its parent asked for.
+    if !ASKED.swap(true, Relaxed) {
+        process::at_exit(handler);
+    }
+}
+
+/// Ends the daemons among the children, and waits for all the others.
+fn see_children_end() {
+    let (daemons, others): (Vec<_>, Vec<_>) =
+        active_children().into_iter().partition(|child| child.is_daemon());
+    for daemon in &daemons {
+        let _ = daemon.terminate();
+    }
+    let grace = Instant::now() + GRACE;
+    for child in others {
+        let _ = child.wait();
+    }
+    for daemon in daemons {
+        if !matches!(daemon.wait_deadline(grace), Ok(Some(_))) {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}

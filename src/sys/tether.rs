@@ -1,0 +1,60 @@
+//! The tether of a daemon: a pipe that ends it when its parent ends.
+//!
+//! The parent has the only writing end. The daemon has asked the kernel to send it SIGKILL when its
+//! reading end is ready, which it is when nobody is left to write: so the parent's end is enough,
+//! however it comes, and that of a single thread is not (as with `PR_SET_PDEATHSIG`).
+
+#![allow(unsafe_code, reason = "system calls")]
+
+use super::fork::PrivateDescriptor;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+
+/// `F_SETSIG` of fcntl(2), for which libc has no name.
+const F_SETSIG: libc::c_int = 10;
+
+/// The parent's end. Dropping it in the parent ends the daemon.
+#[derive(Debug)]
+pub(crate) struct Tether {
+    _writer: PrivateDescriptor,
+}
+
+/// The daemon's end.
+#[derive(Debug)]
+pub(crate) struct Collar(OwnedFd);
+
+/// A tether, for a child that is about to be forked.
+pub(crate) fn tether() -> io::Result<(Tether, Collar)> {
+    let mut reader = None;
+    let writer = PrivateDescriptor::open(|| {
+        let mut fds = [-1; 2];
+        // SAFETY: two live numbers for the kernel to fill in.
+        super::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
+        // SAFETY: the system call made this descriptor for us.
+        reader = Some(unsafe { OwnedFd::from_raw_fd(fds[0]) });
+        // SAFETY: as above.
+        Ok(unsafe { OwnedFd::from_raw_fd(fds[1]) })
+    })?;
+    let reader = reader.ok_or(io::ErrorKind::Other)?;
+    Ok((Tether { _writer: writer }, Collar(reader)))
+}
+
+impl Collar {
+    /// In the child: ends it when the parent ends, or has ended.
+    pub(crate) fn put_on(self) -> io::Result<()> {
+        let set = |command, value: libc::c_int| {
+            // SAFETY: takes integers.
+            super::check(unsafe { libc::fcntl(self.0.as_raw_fd(), command, value) })
+        };
+        set(libc::F_SETOWN, std::process::id() as libc::c_int)?;
+        set(F_SETSIG, libc::SIGKILL)?;
+        set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
+        // What came before that sent no signal.
+        if super::process::wait_readable(self.0.as_fd(), 0)? {
+            super::process::exit_now(1);
+        }
+        // Open for as long as the process is.
+        let _ = self.0.into_raw_fd();
+        Ok(())
+    }
+}
