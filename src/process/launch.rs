@@ -26,6 +26,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::futex;
+use crate::sync::local::AtomicBool;
 use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
 use crate::sys::tether::tether;
@@ -36,7 +37,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
 
 /// What parent and child know of each other, in shared memory.
 #[repr(C)]
