@@ -2,7 +2,7 @@
 # Runs each fuzz target for some seconds. Coverage-guided, on stable.
 #   ci/fuzz.sh [SECONDS]
 source "$(dirname "$0")/lib.sh"
-seconds=${1:-20}
+seconds=${1:-10}
 host=$(rustc -vV | sed -n 's/^host: //p')
 # For the host as a named target, so that build scripts and macros are not instrumented.
 export CARGO_TARGET_DIR=target/fuzz
