@@ -32,7 +32,7 @@ try() {
         cd "$tree"
         export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/mutants/build-$job"
         cargo test --release --lib --no-run -q 2>build.log || { cat build.log; exit 99; }
-        timeout 120 cargo test --release --lib "raw::$models::" -q -- --test-threads=1 >run.log 2>&1
+        timeout 300 cargo test --release --lib "raw::$models::" -q -- --test-threads=1 >run.log 2>&1
     ) || status=$?
     case $status in
     0) echo "mutant $name: SURVIVED"; return 1 ;;
