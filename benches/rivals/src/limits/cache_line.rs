@@ -3,6 +3,7 @@
 //! How long that takes depends on where in the processor the line is looked up, by a third. So each
 //! turn bounces another line, and the median is that of many.
 
+use std::hint::spin_loop;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -23,7 +24,9 @@ pub(crate) fn round_trip(plan: &Plan) -> Result<f64> {
             let spot = spots.next().unwrap_or_default();
             let (ball, mut count) = (&theirs[spot].0, taken[spot]);
             for _ in 0..n {
-                while ball.load(Acquire) != count + 1 {}
+                while ball.load(Acquire) != count + 1 {
+                    spin_loop();
+                }
                 count += 2;
                 ball.store(count, Release);
             }
@@ -37,7 +40,9 @@ pub(crate) fn round_trip(plan: &Plan) -> Result<f64> {
         for _ in 0..n {
             ball.store(count + 1, Release);
             count += 2;
-            while ball.load(Acquire) != count {}
+            while ball.load(Acquire) != count {
+                spin_loop();
+            }
         }
         given[spot] = count;
         Ok(n)
