@@ -65,7 +65,7 @@ pub struct ObjectReport {
 #[non_exhaustive]
 pub struct EndReport {
     /// `producer` or `consumer` of a ring, `publisher` of a [`Latest`](crate::Latest), `sender` of a
-    /// [`broadcast`](crate::broadcast), `owner` of a lock.
+    /// [`broadcast`], `owner` of a lock.
     pub role: &'static str,
     /// Who has it.
     pub holder: Holder,

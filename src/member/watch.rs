@@ -1,6 +1,6 @@
 //! Asking after a process before going to sleep for its sake.
 
-use super::{Stamp, Table};
+use super::{Participant, Stamp, Table};
 use crate::Result;
 use crate::sync::atomic::{
     AtomicU32,
@@ -36,14 +36,21 @@ pub(crate) struct Doubt {
     pause: u64,
 }
 
+impl Participant {
+    /// Whether it is worth asking after the process of a stamp whose place this is.
+    #[inline]
+    pub(crate) fn is_suspect(&self, stamp: Stamp) -> bool {
+        let beacon = self.beacon.word.load(Acquire);
+        self.generation.load(Relaxed) != stamp.generation
+            || beacon & OWNER_DIED != 0
+            || beacon & OWNER == 0
+    }
+}
+
 impl<'a> Table<'a> {
     /// Whether it is worth asking after a process: two loads, for those who poll.
     pub(crate) fn is_suspect(&self, stamp: Stamp) -> bool {
-        let Some(entry) = self.entry(stamp.index) else { return true };
-        let beacon = entry.beacon.word.load(Acquire);
-        entry.generation.load(Relaxed) != stamp.generation
-            || beacon & OWNER_DIED != 0
-            || beacon & OWNER == 0
+        self.entry(stamp.index).is_none_or(|entry| entry.is_suspect(stamp))
     }
 
     /// How to sleep so that the death of `stamp` ends the sleep; `None`: it runs no more.

@@ -53,7 +53,7 @@ pub enum Kind {
     Queue,
     /// Messages of one process to any number of others, [`crate::broadcast`].
     Broadcast,
-    /// Two ends that send each other objects, [`crate::pipe`].
+    /// Two ends that send each other objects, [`pipe`](mod@crate::pipe).
     Pipe,
     /// A ring of records, [`crate::records`].
     Records,

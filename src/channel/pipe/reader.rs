@@ -145,6 +145,7 @@ impl<T> Reader<T> {
     /// assert_eq!(&buffer, b"abcd__gh");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn recv_bytes_into(
         &mut self,
         buffer: &mut [u8],
@@ -154,16 +155,7 @@ impl<T> Reader<T> {
         let Some(room) = buffer.get_mut(offset..) else {
             return Err(PipeError::OutOfRange { start: offset, end: offset, length });
         };
-        let message = self.end()?.peek()?;
-        let length = message.len();
-        let Some(room) = room.get_mut(..length) else {
-            let bytes = message.to_vec();
-            message.release();
-            return Err(PipeError::BufferTooShort(bytes));
-        };
-        room.copy_from_slice(&message);
-        message.release();
-        Ok(length)
+        self.end()?.recv_into(room)?.map_err(PipeError::BufferTooShort)
     }
 
     /// How the other end is, whether or not there is a message. As

@@ -306,6 +306,33 @@ impl Consumer {
         self.end.obtain(1, deadline).map(drop)
     }
 
+    /// Receives the oldest record, waiting for it, into the beginning of `buffer` and gives its length; if
+    /// it has no room there, in a vector.
+    #[inline]
+    pub(in crate::channel) fn recv_into(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> Result<Result<usize, Vec<u8>>, ChannelError> {
+        let (record, taken) = self.next(FOREVER)?;
+        if let Record::Small(grain, length) = record
+            && let Some(buffer) = buffer.get_mut(..length)
+        {
+            self.finish(taken);
+            grain.copy_to(buffer);
+            return Ok(Ok(length));
+        }
+        let loan = Loan { consumer: self, record, taken, not_send: PhantomData };
+        let received = match buffer.get_mut(..loan.len()) {
+            Some(buffer) => {
+                buffer.copy_from_slice(&loan);
+                Ok(buffer.len())
+            }
+            None => Err(loan.to_vec()),
+        };
+        loan.release();
+        Ok(received)
+    }
+
     /// Gives up what has come of a long record.
     fn discard(&mut self) {
         if self.long == Long::Begun {

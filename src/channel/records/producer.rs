@@ -173,7 +173,7 @@ impl Producer {
 
     /// How the consumer went, if it is known to have gone: a few loads where it is not.
     #[inline]
-    pub(in crate::channel) fn departed(&self) -> Result<Option<Departure>, ChannelError> {
+    pub(in crate::channel) fn departed(&mut self) -> Result<Option<Departure>, ChannelError> {
         Ok(self.end.departed()?)
     }
 

@@ -4,9 +4,9 @@
 
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Peer};
-use crate::member::Doubt;
+use crate::member::{Doubt, Participant, Stamp};
 use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCursor};
-use crate::raw::role::Role;
+use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,7 @@ use crate::wait::{
     settle, watch_holder,
 };
 use crate::{Error, Result};
+use std::ptr::NonNull;
 
 /// One of the two sides of a ring.
 pub(in crate::channel) trait Side: Copy {
@@ -122,6 +123,8 @@ pub(in crate::channel) struct End<S: Side> {
     slip: Slip,
     /// Slots that the last item took, where items differ: what tells a stream from a large item.
     per_item: u64,
+    /// Who had the other end at the last look, by the word of its role, and its place in the table.
+    known_peer: Option<(u64, Stamp, NonNull<Participant>)>,
     /// Leave without finishing.
     abandoned: bool,
     /// How the last holder went, before this one took the role.
@@ -160,6 +163,7 @@ impl<S: Side> End<S> {
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
             per_item: 1,
+            known_peer: None,
             abandoned: false,
             predecessor,
             attachment,
@@ -336,8 +340,31 @@ impl<S: Side> End<S> {
 
     /// How the other end went, if it is known to have gone: a few loads where it is not.
     #[inline]
-    pub(in crate::channel) fn departed(&self) -> Result<Option<Departure>> {
-        if !is_suspect(self.attachment.core(), S::peer_role(self.ring().control)) {
+    pub(in crate::channel) fn departed(&mut self) -> Result<Option<Departure>> {
+        if let Some((word, stamp, entry)) = self.known_peer
+            && S::peer_role(self.ring().control).read().1 == word
+        {
+            // SAFETY: in the table of the segment, which the attachment keeps mapped.
+            let entry = unsafe { entry.as_ref() };
+            if !entry.is_suspect(stamp) {
+                return Ok(None);
+            }
+        }
+        self.look_for_departure()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_for_departure(&mut self) -> Result<Option<Departure>> {
+        self.known_peer = None;
+        let core = self.attachment.core();
+        let (holder, word) = S::peer_role(self.ring().control).read();
+        if let Holder::Held(stamp) = holder
+            && let Some(stamp) = Stamp::unpack(stamp)
+            && let Some(entry) = core.table()?.entry(stamp.index)
+            && !entry.is_suspect(stamp)
+        {
+            self.known_peer = Some((word, stamp, NonNull::from(entry)));
             return Ok(None);
         }
         Ok(match self.peer()? {
