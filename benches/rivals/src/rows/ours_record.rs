@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use commons::{objects, records};
+use commons::{objects, records, spsc};
 
 use crate::ours::spawned;
 use crate::peer::Plan;
@@ -48,6 +48,27 @@ pub(super) fn stream_64_in_place(plan: &Plan) -> Result<f64> {
             let mut record = tx.reserve(64)?;
             record.copy_from_slice(bytes(source.at(i)));
             record.commit(64);
+        }
+        Ok(n)
+    };
+    spawned(plan, || Ok(consume), || Ok(produce))
+}
+
+/// Values of 64 bytes, which could have no other length.
+pub(super) fn ring_64(plan: &Plan) -> Result<f64> {
+    let (mut tx, mut rx) = spsc::ring::<[u64; 8]>(LINES)?;
+    let consume = move |n| {
+        let mut checker = Checker::default();
+        for _ in 0..n {
+            let value = rx.pop()?;
+            checker.take_line(bytes(black_box(&value)))?;
+        }
+        checker.count()
+    };
+    let source = Source::<8>::new();
+    let produce = move |n| {
+        for i in 0..n {
+            tx.push(*source.at(i))?;
         }
         Ok(n)
     };

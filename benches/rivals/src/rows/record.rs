@@ -17,6 +17,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ours: vec![
             Contender { name: "", run: ours_record::stream_64 },
             Contender { name: "in place", run: ours_record::stream_64_in_place },
+            Contender { name: "as values of a ring", run: ours_record::ring_64 },
         ],
         rivals: vec![],
         absent: &[],
