@@ -193,6 +193,19 @@ mutant broadcast-counted-relaxed $broadcast 's/(ring\.control\.sent\.store\(self
 mutant broadcast-successor-counts-nothing $broadcast 's/            place = place\.next\(ring\);\n//'
 mutant broadcast-receivers-not-woken $broadcast 's/self\.control\.news\.wake\(\)/()/'
 
+models=models_objects
+objects=src/raw/objects.rs
+flight=src/raw/objects/in_flight.rs
+mutant objects-published-relaxed $objects 's/(self\.at\.store\(self\.mine\(\)\.on\(grains, messages\)\.0, )Release/${1}Relaxed/'
+mutant objects-read-relaxed $objects 's/(let written = self\.shared\.write\.at\.load\()Acquire/${1}Relaxed/'
+mutant objects-space-read-relaxed $objects 's/(let read = self\.shared\.read\.at\.load\()Acquire(\);\n            seen)/${1}Relaxed${2}/'
+mutant objects-one-grain-too-many $objects 's/\{ self\.capacity - used \} else/{ self.capacity - used + 1 } else/'
+mutant objects-nobody-woken $objects 's/            cell\.wake\(\);//'
+mutant objects-finished-too-early $objects 's/self\.shared\.write\.at\.load\(Acquire\) == before && self\.fill\(\)\.1 == 0/true/'
+mutant objects-claim-of-the-dead-stays $flight 's/word & STATE == HELD && entry\.before\.load\(Relaxed\) == at/false/'
+mutant objects-lost-though-still-there $flight 's/HELD if self\.is_still_there\(entry\) => \{\}//'
+mutant objects-loss-not-counted $flight 's/one_more_lost\(losses\) \| FREE/losses | FREE/'
+
 if [[ -n ${MUTANTS_SAMPLE:-} ]]; then
     sample=()
     for ((i = 4 * (0x$(git rev-parse HEAD | cut -c1-6) % MUTANTS_SAMPLE); i < ${#mutants[@]}; i += 4 * MUTANTS_SAMPLE)); do

@@ -8,7 +8,7 @@
 use bytemuck::{CheckedBitPattern, NoUninit};
 use commons::broadcast::Broadcast;
 use commons::spsc::{Consumer, Element, Producer, Ring};
-use commons::{ChannelError, Segment, inspect};
+use commons::{ChannelError, Segment, inspect, records};
 use libfuzzer_sys::fuzz_target;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::{self, File};
@@ -37,8 +37,9 @@ struct Mixed {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&kind, script)) = input.split_first() else { return };
-    match kind % 4 {
+    match kind % 5 {
         3 => play_broadcast(script),
+        4 => play_records(script),
         0 => play(script, true, |v| assert!(v == (v as u8 != 0))),
         1 => play(script, if script.len() % 2 == 0 { Colour::Green } else { Colour::Red }, |v| {
             assert!(matches!(v, Colour::Red | Colour::Green | Colour::Blue));
@@ -149,6 +150,51 @@ fn play_broadcast(script: &[u8]) {
     fs::remove_file(path(name)).expect("a name to take away");
 }
 
+/// The same with a ring of records.
+fn play_records(script: &[u8]) {
+    let name = "live";
+    let _ = fs::remove_file(path(name));
+    let ring = records::Ring::create(name, 300).expect("room for a small ring");
+    let mapping = map_again(name);
+    let (mut producer, mut consumer) = (ring.producer().ok(), ring.consumer().ok());
+    let mut record = Vec::new();
+    for step in script.chunks_exact(4) {
+        let length = usize::from(step[2]) * if step[3] % 8 == 0 { 4 } else { 1 };
+        match step[0] % 16 {
+            0..=5 => scribble(&mapping, step),
+            6..=9 => {
+                let Some(producer) = &mut producer else { continue };
+                let sent = match step[1] % 2 {
+                    0 => producer.try_send(&vec![step[3]; length]),
+                    _ => producer.send_timeout(&vec![step[3]; length], Duration::from_micros(50)),
+                };
+                expect_no_surprise(sent);
+            }
+            10..=13 => {
+                let Some(consumer) = &mut consumer else { continue };
+                let received = match step[1] % 3 {
+                    0 => consumer.try_recv(&mut record),
+                    1 => consumer.try_peek().map(|lent| lent.len()),
+                    _ => consumer.recv_timeout(&mut record, Duration::from_micros(50)),
+                };
+                expect_no_surprise(received.map(drop));
+                let _ = (consumer.used(), consumer.is_empty(), consumer.discarded());
+            }
+            14 if step[1] % 2 == 0 => {
+                drop(producer.take());
+                producer = ring.producer().ok();
+            }
+            14 => {
+                drop(consumer.take());
+                consumer = ring.consumer().ok();
+            }
+            _ => look(name),
+        }
+    }
+    drop((producer, consumer, ring, mapping));
+    fs::remove_file(path(name)).expect("a name to take away");
+}
+
 /// The file of a name.
 fn path(name: &str) -> PathBuf {
     let directory = std::env::var_os("COMMONS_SHM_DIR");
@@ -169,6 +215,7 @@ fn look(name: &str) {
         let _ = segment.remove("nothing");
     }
     let _ = Ring::<u64>::open(name);
+    let _ = records::Ring::open(name);
 }
 
 /// Bytes of the header, of a place in the table, and of all that is in front of the heap.

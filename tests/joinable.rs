@@ -131,6 +131,26 @@ fn the_tasks_of_a_dead_worker_fail_and_a_join_ends_and_says_so() {
 }
 
 #[test]
+fn the_tasks_of_a_process_without_a_handle_fail() {
+    let _watchdog = watchdog();
+    let tasks = JoinableQueue::<u8>::new(256).unwrap();
+    (0..2).for_each(|i| tasks.send(&i).unwrap());
+    let theirs = tasks.clone();
+    let worker: Child<()> = child(move || {
+        let other = theirs.clone();
+        theirs.get().unwrap();
+        drop(theirs);
+        other.get().unwrap();
+        other.task_done().unwrap();
+        drop(other);
+        pause_for_ever();
+    });
+    assert_eq!(tasks.join(), failed(1));
+    worker.kill();
+    assert_eq!(tasks.failed(), Ok(1));
+}
+
+#[test]
 fn a_task_that_is_dropped_has_failed_and_one_in_a_copy_has_not() {
     let _watchdog = watchdog();
     let tasks = JoinableQueue::<u8>::new(256).unwrap();

@@ -20,6 +20,8 @@ mod models_latest;
 #[cfg(all(test, loom))]
 mod models_mutex;
 #[cfg(all(test, loom))]
+mod models_objects;
+#[cfg(all(test, loom))]
 mod models_once;
 #[cfg(all(test, loom))]
 mod models_permits;

@@ -106,8 +106,8 @@ pub(crate) struct Shared {
     pub(crate) longest: AtomicU64,
     /// The packed stamp of a producer in the middle of a long message. By the owner of the write lock.
     pub(crate) writer: AtomicU64,
-    /// 1: messages wait to come again. A hint that is never wrongly 0 for long: who lets one wait
-    /// says so after it, and a sweep says so, too.
+    /// 1: messages wait to come again. A hint: who lets one wait says so after it, and may die in
+    /// between; who is about to sleep looks for itself.
     pub(crate) waiting: AtomicU32,
     pub(crate) write: Side,
     pub(crate) read: Side,

@@ -5,5 +5,6 @@
 mod barrier;
 mod explorer;
 mod mutex;
+mod objects;
 mod queue;
 mod rwlock;

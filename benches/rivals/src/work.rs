@@ -19,8 +19,26 @@ pub(crate) const KIB_SLOTS: usize = 64;
 /// Slots of a ring of 64 KiB messages.
 pub(crate) const BIG_SLOTS: usize = 8;
 
+/// Slots of a ring of 64-byte messages.
+pub(crate) const LINES: usize = 1024;
+
 /// How many places in memory a polling round trip is measured at, one a turn.
 pub(crate) const SPOTS: usize = 16;
+
+/// A small struct, as objects are.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Trade {
+    number: u64,
+    price: f64,
+    buys: bool,
+}
+
+impl Trade {
+    #[inline(always)]
+    pub(crate) fn new(i: u64) -> Self {
+        Trade { number: word(i), price: i as f64, buys: i % 2 == 0 }
+    }
+}
 
 /// A message of 1 KiB.
 pub(crate) type Kib = [u64; 128];
@@ -95,6 +113,26 @@ impl Checker {
         self.next += 1;
     }
 
+    /// Takes the next message of 64 bytes: looks at both ends.
+    #[inline(always)]
+    pub(crate) fn take_line(&mut self, got: &[u8]) -> Result<()> {
+        let Ok(words) = words_of(got) else {
+            return Err(format!("a message of {} bytes", got.len()).into());
+        };
+        let first = self.next % PERIOD * 8;
+        self.wrong |= words[0] ^ word(first) | words[7] ^ word(first + 7);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Takes the next small struct.
+    #[inline(always)]
+    pub(crate) fn take_trade(&mut self, got: &Trade) {
+        let Trade { price, buys, .. } = Trade::new(self.next);
+        self.wrong |= got.price.to_bits() ^ price.to_bits() | u64::from(got.buys != buys);
+        self.take(got.number);
+    }
+
     /// Takes the first and the last word of the next 64 KiB message.
     #[inline(always)]
     pub(crate) fn take_big(&mut self, first: u64, last: u64) {
@@ -109,6 +147,14 @@ impl Checker {
         }
         Ok(self.next)
     }
+}
+
+/// The words of a message of 64 bytes.
+#[inline(always)]
+fn words_of(bytes: &[u8]) -> std::result::Result<[u64; 8], ()> {
+    let bytes: &[u8; 64] = bytes.try_into().map_err(|_| ())?;
+    // SAFETY: any bytes are words.
+    Ok(unsafe { bytes.as_ptr().cast::<[u64; 8]>().read_unaligned() })
 }
 
 /// Checks one answer of a round trip.

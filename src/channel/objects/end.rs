@@ -28,6 +28,8 @@ use std::time::Duration;
 const CLOSED: u32 = u32::MAX;
 /// How long an operation that does not wait waits for others in the middle of theirs.
 const A_MOMENT: Duration = Duration::from_millis(1);
+/// Messages that a consumer takes between two looks for those that the dead had and that come again.
+const TAKES_PER_LOOK: u32 = 64;
 /// The deadline of an operation that does not wait.
 pub(super) const NOW: u64 = 0;
 
@@ -44,6 +46,8 @@ pub(super) struct End {
     registered: AtomicU32,
     /// An entry that was free.
     pub(super) entry: AtomicU32,
+    /// Messages taken, for [`TAKES_PER_LOOK`].
+    takes: AtomicU32,
     pub(super) strategy: WaitStrategy,
 }
 
@@ -70,6 +74,7 @@ impl End {
             stamp: AtomicU64::new(0),
             registered: AtomicU32::new(0),
             entry: AtomicU32::new(0),
+            takes: AtomicU32::new(0),
             strategy,
         };
         end.enter()?;
@@ -198,6 +203,10 @@ impl End {
             self.shared().facts.fetch_or(self.ends.abandoned(), SeqCst);
         }
         members.remove(stamp, self.ends);
+        if members.count(stamp, Ends::SENDER) + members.count(stamp, Ends::RECEIVER) == 0 {
+            // Nobody in this process can finish what it has.
+            self.exchange().sweep(stamp.pack());
+        }
         self.changed();
     }
 
@@ -256,6 +265,16 @@ impl End {
         self.parts.members.look(told, self.core().table()?, side, except, ask)
     }
 
+    /// Now and then: ends what consumers had that are gone, so that it comes again although there is
+    /// always something else to take.
+    pub(super) fn look_around(&self) {
+        // Relaxed: counts for this process alone.
+        if self.parts.keep > 0 && self.takes.fetch_add(1, Relaxed).is_multiple_of(TAKES_PER_LOOK) {
+            // A process that cannot ask who is alive finds out where it has to wait.
+            let _ = self.recover(false);
+        }
+    }
+
     /// Ends what consumers had that are gone. `ask`: not to believe beacons. Says whether there was
     /// anything.
     #[cold]
@@ -278,6 +297,7 @@ impl End {
                 }
             }
         }
+        found |= self.parts.keep > 0 && self.exchange().has_forgotten();
         if found {
             self.wake_all();
         }

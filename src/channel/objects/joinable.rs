@@ -29,7 +29,8 @@ use std::time::{Duration, Instant};
 ///
 /// # When a process dies
 /// As with [`ObjectQueue`](super::ObjectQueue), and a worker's tasks that it has not finished *fail*:
-/// they are counted, and the next [`JoinableQueue::join`] says so. Where the queue is built to
+/// they are counted, and the next [`JoinableQueue::join`] says so. So do those of a process that gives its
+/// last handle up. Where the queue is built to
 /// [`redeliver`](Builder::redeliver), they come again. A worker can have as many tasks as it likes
 /// ([`Builder::in_flight`]), for as long as it likes: they are in nobody's way.
 ///

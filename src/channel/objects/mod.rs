@@ -41,6 +41,9 @@
 //! on. Any other copy that a fork makes is one more handle like a clone, which counts when it is first
 //! used.
 //!
+//! Not for signal handlers: a handler that interrupts an operation would wait for itself
+//! ([`ChannelError::Lock`](crate::ChannelError)).
+//!
 //! # Trust
 //! Everything is copied before it is looked at: whatever bytes a hostile peer writes, a receive gives a
 //! value of its type, or [`ChannelError::Deserialize`](crate::ChannelError) or

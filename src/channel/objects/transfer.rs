@@ -218,6 +218,7 @@ pub(super) fn take(end: &End, buffer: &mut Vec<u8>, deadline: u64) -> Result<Tak
     let stamp = end.me()?;
     let exchange = end.exchange();
     let mut goal = Message { lacks_entry: false };
+    end.look_around();
     loop {
         until(end, goal, deadline)?;
         if let Some(entry) = exchange.take_again(stamp) {

@@ -98,7 +98,7 @@ impl Producer {
     /// record.release();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, length: usize) -> Result<Grant<'_>, ChannelError> {
         self.reserve_until(length, FOREVER)
     }
@@ -107,7 +107,7 @@ impl Producer {
     ///
     /// # Errors
     /// [`ChannelError::Full`], and as [`Producer::reserve`].
-    #[inline]
+    #[inline(always)]
     pub fn try_reserve(&mut self, length: usize) -> Result<Grant<'_>, ChannelError> {
         self.reserve_until(length, NOW)
     }
@@ -159,6 +159,8 @@ impl Producer {
         Ok(())
     }
 
+    // In registers: a grant that lies on the stack is stores that wait behind those to the ring.
+    #[inline(always)]
     fn reserve_until(&mut self, length: usize, deadline: u64) -> Result<Grant<'_>, ChannelError> {
         let capacity = self.end.ring().capacity;
         let needed = grains(length as u64);
@@ -304,7 +306,7 @@ impl Grant<'_> {
     ///
     /// # Panics
     /// If `length` is more than there is room for.
-    #[inline]
+    #[inline(always)]
     pub fn commit(self, length: usize) {
         assert!(length <= self.length, "{length} bytes committed of {} granted", self.length);
         self.producer.publish(self.spot, Kind::Whole, length, 0);
@@ -314,7 +316,7 @@ impl Grant<'_> {
 impl Deref for Grant<'_> {
     type Target = [u8];
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         // SAFETY: so many bytes in a row from `first` on are free: the producer's alone, which this
         // borrows.
@@ -323,7 +325,7 @@ impl Deref for Grant<'_> {
 }
 
 impl DerefMut for Grant<'_> {
-    #[inline]
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`.
         unsafe { core::slice::from_raw_parts_mut(self.first, self.length) }

@@ -227,13 +227,24 @@ impl Exchange<'_> {
         if entry.is_kept() {
             entry.change(&[HELD, AGAIN], stamp, |losses| losses | WAITING);
             point(Point::Published);
-            // Release: after the entry. Who dies before it is swept, and a sweep says so.
+            // Release: after the entry. Where somebody dies in between, `has_forgotten` finds it.
             self.shared.waiting.store(1, Release);
         } else {
             let number = entry.number.load(Relaxed);
             entry.last_lost.store(number, Relaxed);
             entry.change(&[HELD], stamp, |losses| one_more_lost(losses) | FREE);
         }
+    }
+
+    /// Whether a message waits to come again and nobody was told of it. Tells them.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        let waits = |entry: &Entry| entry.word.load(Acquire) & STATE == WAITING;
+        let forgotten = self.shared.waiting.load(Acquire) == 0 && self.entries.iter().any(waits);
+        if forgotten {
+            // Release: as in `give_up`.
+            self.shared.waiting.store(1, Release);
+        }
+        forgotten
     }
 
     /// Ends what a consumer had that is gone. Says whether it had anything.

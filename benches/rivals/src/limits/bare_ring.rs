@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::peer::{self, Plan};
 use crate::shared::{Line, Shared};
-use crate::work::{BATCH, Checker, KIB_SLOTS, Kib, Result, Source, WORDS, word};
+use crate::work::{BATCH, Checker, KIB_SLOTS, Kib, LINES, Result, Source, WORDS, bytes, word};
 
 /// How a consumer waits: falling back behind the producer, or close behind it.
 pub(crate) trait Wait {
@@ -180,6 +180,28 @@ pub(crate) fn copy_1k<W: Wait>(plan: &Plan) -> Result<f64> {
         checker.count()
     };
     let source = Source::<128>::new();
+    let produce = move |n| {
+        for i in 0..n {
+            tx.push(array::from_ref(source.at(i)));
+        }
+        Ok(n)
+    };
+    peer::forked(plan, || Ok(consume), || Ok(produce))
+}
+
+/// The same with messages of 64 bytes.
+pub(crate) fn copy_64<W: Wait>(plan: &Plan) -> Result<f64> {
+    let (mut tx, mut rx) = ring::<[u64; 8], LINES>()?;
+    let consume = move |n| {
+        let mut checker = Checker::default();
+        let message = &mut Line([[0; 8]]).0;
+        for _ in 0..n {
+            rx.pop::<_, W>(message);
+            checker.take_line(bytes(&black_box(&*message)[0]))?;
+        }
+        checker.count()
+    };
+    let source = Source::<8>::new();
     let produce = move |n| {
         for i in 0..n {
             tx.push(array::from_ref(source.at(i)));

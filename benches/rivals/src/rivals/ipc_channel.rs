@@ -4,7 +4,7 @@ use ipc_channel::TryRecvError;
 use ipc_channel::ipc::{self, IpcReceiver, IpcSharedMemory};
 
 use crate::peer::{self, Plan};
-use crate::work::{BATCH, Big, Checker, Result, Source, bytes, bytes_mut, same, word};
+use crate::work::{BATCH, Big, Checker, Result, Source, Trade, bytes, bytes_mut, same, word};
 
 /// Words one by one.
 pub(crate) fn stream_u64(plan: &Plan) -> Result<f64> {
@@ -19,6 +19,25 @@ pub(crate) fn stream_u64(plan: &Plan) -> Result<f64> {
     let produce = move |n| {
         for i in 0..n {
             tx.send(word(i))?;
+        }
+        Ok(n)
+    };
+    peer::forked(plan, || Ok(consume), || Ok(produce))
+}
+
+/// Small structs.
+pub(crate) fn objects(plan: &Plan) -> Result<f64> {
+    let (tx, rx) = ipc::channel::<Trade>()?;
+    let consume = move |n| {
+        let mut checker = Checker::default();
+        for _ in 0..n {
+            checker.take_trade(&rx.recv()?);
+        }
+        checker.count()
+    };
+    let produce = move |n| {
+        for i in 0..n {
+            tx.send(Trade::new(i))?;
         }
         Ok(n)
     };

@@ -6,9 +6,11 @@ mod ours_cell;
 mod ours_mutex;
 mod ours_pipe;
 mod ours_queue;
+mod ours_record;
 mod ours_ring;
 mod pipe;
 mod queue;
+mod record;
 mod ring;
 mod rwlock;
 mod signals;
@@ -25,6 +27,7 @@ pub(crate) fn all() -> Vec<Row> {
         cell::rows(),
         queue::rows(),
         pipe::rows(),
+        record::rows(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -1,0 +1,35 @@
+//! `records/*` and `object/*`: bytes and objects of any length.
+
+use super::ours_record;
+use crate::harness::{Contender, Row};
+use crate::limits::bare_ring::{self, Slip};
+use crate::rivals::ipc_channel;
+
+/// The rows of this group.
+pub(crate) fn rows() -> Vec<Row> {
+    let stream_64 = Row {
+        name: "records/stream_64",
+        work: "64 bytes copied in and out, of a kind that could have any length",
+        bar: Some(1.5),
+        asleep: false,
+        grain: 8,
+        limit: Contender { name: "memcpy ring, 64 bytes", run: bare_ring::copy_64::<Slip> },
+        ours: vec![
+            Contender { name: "", run: ours_record::stream_64 },
+            Contender { name: "in place", run: ours_record::stream_64_in_place },
+            Contender { name: "as values of a ring", run: ours_record::ring_64 },
+        ],
+        rivals: vec![],
+        absent: &[],
+    };
+    let objects = Row {
+        name: "object/stream",
+        work: "a small struct, serialised and made a value again",
+        bar: Some(40.0),
+        limit: Contender { name: "bare ring stream of u64", run: bare_ring::stream_u64::<Slip> },
+        ours: vec![Contender { name: "", run: ours_record::objects }],
+        rivals: vec![Contender { name: "ipc-channel", run: ipc_channel::objects }],
+        ..stream_64
+    };
+    vec![stream_64, objects]
+}
