@@ -149,7 +149,7 @@ fn a_result_that_cannot_be_carried_over_is_an_error() {
 fn a_panic_comes_back_with_its_message() {
     let _watchdog = watchdog();
     let message = |error: JoinError| match error {
-        JoinError::Panicked { message } => message,
+        JoinError::Panicked { message, .. } => message,
         other => panic!("{other}"),
     };
     let plain = child(|| -> u8 { panic!("plain") });
@@ -158,9 +158,80 @@ fn a_panic_comes_back_with_its_message() {
     assert_eq!(message(formatted.join().unwrap_err()), "number 7");
     let other = child(|| -> u8 { std::panic::panic_any(5u8) });
     assert_eq!(message(other.join().unwrap_err()), "a value that is not text");
+    let caught = child(|| {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+        std::panic::resume_unwind(Box::new("raised"))
+    });
+    let caught: common::Child<()> = caught;
+    assert_eq!(message(caught.join().unwrap_err()), "raised");
     let mut panicked = child(|| -> u8 { panic!("on purpose") });
     let status = panicked.process().wait_timeout(Duration::MAX).unwrap();
     assert_eq!(status, Some(ExitStatus::Exited(1)));
+}
+
+#[test]
+fn a_panic_says_where_it_was_in_one_line_and_to_the_parent() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn this_one_panics(what: &str) {
+        panic!("the {what}\nof two lines");
+    }
+    let (mut reader, writer) = io::pipe().unwrap();
+    let writes = move || {
+        // SAFETY: takes integers.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), 2) } >= 0);
+        drop(writer);
+        let child = Process::builder().name("worker 7").spawn(|| this_one_panics("message"));
+        let error = child.unwrap().join().unwrap_err();
+        let text = error.to_string();
+        let JoinError::Panicked { message, location, backtrace } = error else { panic!("{error}") };
+        (message, location, backtrace, text)
+    };
+    let (message, location, backtrace, text) = in_child(writes);
+    assert_eq!(message, "the message\nof two lines");
+    assert!(location.starts_with("tests/process.rs:"), "{location}");
+    assert!(backtrace.contains("this_one_panics"), "{backtrace}");
+    assert_eq!(text, format!("the child panicked at {location}: {message}"));
+    let mut line = String::new();
+    reader.read_to_string(&mut line).unwrap();
+    let expected = format!("worker 7 panicked at {location}: the message\\nof two lines\n");
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn children_start_while_other_threads_panic() {
+    let _watchdog = watchdog_of(300);
+    let (mut reader, writer) = io::pipe().unwrap();
+    let panics = child(move || {
+        // SAFETY: takes integers.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), 2) } >= 0);
+        drop(writer);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let _ = std::panic::catch_unwind(|| panic!("a thread"));
+                    let _ = std::panic::catch_unwind(|| {
+                        let _held = io::stderr().lock();
+                        panic!("a thread with the lock")
+                    });
+                }
+            });
+            for _ in 0..12 {
+                let error = Process::spawn(|| panic!("a child") as ()).unwrap().join();
+                assert!(
+                    matches!(error, Err(JoinError::Panicked { message, .. }) if message == "a child")
+                );
+            }
+            stop.store(true, Relaxed);
+        });
+    });
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    panics.finish();
+    let whole = text.lines().filter(|line| line.ends_with(": a child")).count();
+    assert_eq!(whole, 12);
+    assert!(text.lines().all(|line| line.contains(" panicked at ")), "{text}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::end::{end_child, wait_at_exit};
 use super::handle::Process;
 use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
+use super::panics::{self, Panic};
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
 use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
@@ -31,11 +32,11 @@ use crate::sys::per_process::PerProcess;
 use crate::sys::tether::tether;
 use crate::sys::{file, process, robust, time};
 use crate::{Error, Result};
-use std::any::Any;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, StderrLock, StdoutLock, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 
 /// What parent and child know of each other, in shared memory.
@@ -106,7 +107,10 @@ impl Report {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(match outcome {
             RETURNED => Some(Ok(bytes)),
-            PANICKED => Some(Err(JoinError::Panicked { message: text(&bytes) })),
+            PANICKED => {
+                let Panic { message, location, backtrace } = Panic::decode(&bytes);
+                Some(Err(JoinError::Panicked { message, location, backtrace }))
+            }
             NOT_SERIALISED => Some(Err(JoinError::Result { problem: text(&bytes) })),
             _ => None,
         })
@@ -133,6 +137,7 @@ where
     let identity = Identity::of_child(name.clone(), builder.path, builder.daemon);
     let starting = STARTING.lock();
     wait_at_exit();
+    panics::watch();
     let report = Report::new()?;
     let core = report.launch.attachment().core();
     let parent = core.membership()?.stamp();
@@ -142,14 +147,11 @@ where
         if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
     let (tether, collar) = tied.unzip();
 
-    // Whoever prints holds these locks, and what is printed already must not be printed twice.
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    let _ = out.flush();
-    let _ = err.flush();
+    let printing = hold_output();
     // SAFETY: of the locks that the child relies on, those of standard output and error are held
     // by this thread, the allocator's are libc's business, and the crate's own are per process.
     let side = unsafe { fork::fork(prepared.locks()) };
-    drop((out, err));
+    drop(printing);
     match side {
         Err(source) => Err(Error::Process { what: "fork", source }),
         Ok(Side::Child) => {
@@ -182,6 +184,32 @@ where
     }
 }
 
+/// The locks of standard output and error, with nothing in the buffers, which would be printed twice;
+/// and no thread that prints a panic.
+fn hold_output() -> impl Drop {
+    struct Output(
+        Option<(StdoutLock<'static>, StderrLock<'static>)>,
+        Option<MutexGuard<'static, ()>>,
+    );
+    impl Drop for Output {
+        fn drop(&mut self) {
+            self.1 = None;
+            self.0 = None;
+        }
+    }
+    loop {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        // Who prints a panic waits for these, so they do not wait for it.
+        if let Some(panics) = panics::hold() {
+            let _ = out.flush();
+            let _ = err.flush();
+            return Output(Some((out, err)), panics);
+        }
+        drop((out, err));
+        process::yield_now();
+    }
+}
+
 /// In the child: waits until the parent has handed over; false: the parent died before it did.
 fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
     let Ok(table) = launch.attachment().core().table() else { return false };
@@ -207,14 +235,8 @@ fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
             Ok(bytes) => (RETURNED, bytes),
             Err(problem) => (NOT_SERIALISED, problem.into_bytes()),
         },
-        Err(panic) => (PANICKED, message(&*panic).into_bytes()),
+        Err(payload) => (PANICKED, panics::what_was(&*payload).encode()),
     };
     report.write(outcome, &bytes);
     i32::from(outcome != RETURNED)
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned())
 }

@@ -11,6 +11,7 @@ mod handle;
 mod identity;
 mod launch;
 mod outcome;
+mod panics;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
