@@ -9,6 +9,7 @@ use common::{
     child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
     watchdog, watchdog_of,
 };
+use commons::process::{Builder, Resource};
 use commons::spsc::{Ring, duplex, ring};
 use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
@@ -693,5 +694,79 @@ fn a_child_that_was_given_nothing_leaves_no_dead_participant() {
         // Nobody died: so nobody takes it away, either.
         assert!(!commons::inspect::collect().unwrap().contains(&name.to_string()));
         commons::Segment::unlink(&name).unwrap();
+    });
+}
+
+// ---- what a builder sets ----
+
+#[test]
+fn a_builder_sets_directory_environment_priority_and_limits() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("COMMONS_TEST_KEPT", "kept") };
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let first = allowed.unwrap().trim().split([',', '-']).next().unwrap().parse().unwrap();
+        let builder = Process::builder().current_dir("/proc").niceness(19).affinity([first]);
+        let builder = builder.env("COMMONS_TEST_SET", "1").env("COMMONS_TEST_SET", "=2");
+        let builder = builder.limit(Resource::OpenFiles, 77).limit(Resource::CoreFile, 0);
+        let process = builder.spawn(|| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: `limit` is live for the kernel to fill in.
+            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+            // SAFETY: takes integers.
+            let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+            let directory = std::env::current_dir().unwrap();
+            let variables = ["COMMONS_TEST_SET", "COMMONS_TEST_KEPT"].map(std::env::var);
+            let numbers =
+                (limit.rlim_cur, limit.rlim_max, niceness, commons::process::usable_cpu_count());
+            (directory, variables.map(Result::ok), numbers)
+        });
+        let (directory, variables, numbers) = process.unwrap().join().unwrap();
+        assert_eq!(directory.to_str(), Some("/proc"));
+        assert_eq!(variables, [Some("=2".to_owned()), Some("kept".to_owned())]);
+        assert_eq!(numbers, (77, 77, 19, 1));
+
+        let all = || std::env::vars().collect::<Vec<_>>();
+        let cleared = Process::builder().env("A", "1").env_clear().env("B", "2").spawn(all);
+        assert_eq!(cleared.unwrap().join().unwrap(), [("B".to_owned(), "2".to_owned())]);
+        let removed = Process::builder().env_remove("COMMONS_TEST_KEPT").spawn(|| {
+            // Its own changes work, too.
+            // SAFETY: this process has one thread.
+            unsafe { std::env::set_var("COMMONS_TEST_OWN", "own") };
+            let own = std::env::var("COMMONS_TEST_OWN").unwrap();
+            (std::env::var_os("COMMONS_TEST_KEPT").is_none(), std::env::vars().count() > 1, own)
+        });
+        assert_eq!(removed.unwrap().join().unwrap(), (true, true, "own".to_owned()));
+        assert_eq!(std::env::var("COMMONS_TEST_KEPT").as_deref(), Ok("kept"));
+    });
+}
+
+#[test]
+fn what_a_builder_cannot_set_is_an_error_and_starts_nothing() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        let before = descriptors();
+        type Change = fn(Builder) -> Builder;
+        let wrong: [(&str, Change); 5] = [
+            ("directory", |builder| builder.current_dir("/nowhere/at/all")),
+            ("affinity", |builder| builder.affinity([])),
+            ("affinity", |builder| builder.affinity([8000])),
+            ("environment", |builder| builder.env("A=B", "C")),
+            ("environment", |builder| builder.env("A", "C\0D")),
+        ];
+        for (what, change) in wrong {
+            let (kept, mut other) = ring::<u8>(2).unwrap();
+            let builder = change(Process::builder());
+            let error = builder.spawn(move || drop(kept)).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(matches!(error, Error::Process { .. }), "{error:?}");
+            // What was to go with it is dropped.
+            assert!(matches!(other.try_pop(), Err(commons::ChannelError::Disconnected(_))));
+            assert!(children().is_empty());
+        }
+        assert_eq!(descriptors(), before);
     });
 }

@@ -57,7 +57,8 @@ impl<R: Outcome> Process<R> {
     /// before threads where you can.
     ///
     /// # Errors
-    /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process;
+    /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process, or what
+    /// the builder asks for;
     /// [`Error::Holding`](crate::Error::Holding) while the calling thread holds a lock of this crate;
     /// [`Error::Daemon`](crate::Error::Daemon) in a daemon;
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TableFull`](crate::Error::TableFull),

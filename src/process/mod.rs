@@ -12,6 +12,7 @@ mod identity;
 mod launch;
 mod outcome;
 mod panics;
+mod setup;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
@@ -19,6 +20,7 @@ pub use end::exit;
 pub use handle::Process;
 pub use identity::{Current, Parent, current, parent, rename};
 pub use outcome::{JoinError, Outcome};
+pub use setup::Resource;
 
 use crate::sys;
 
