@@ -16,7 +16,7 @@ fn program(example: &str) -> PathBuf {
     let program = built.join("examples").join(example);
     if !program.exists() {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", example]);
+        cargo.args(["build", "--quiet", "--all-features", "--example", example]);
         cargo.env("CARGO_TARGET_DIR", built.parent().unwrap());
         assert!(cargo.status().unwrap().success(), "{example} cannot be built");
     }
@@ -143,6 +143,36 @@ fn ex09_exit_codes_say_how_it_went() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("raises panicked at examples/exit_codes.rs:"), "{errors:?}");
     assert!(errors[0].ends_with(": There was an error!"), "{errors:?}");
+}
+
+/// What is on standard error when one child has done its work, without what is at debug level.
+#[cfg(feature = "log")]
+const LIFE: [&str; 4] = [
+    "[INFO/Process-1] child process runs its closure",
+    "[INFO/Process-1] process shuts down",
+    "[INFO/Process-1] process exits with exit code 0",
+    "[INFO/MainProcess] process shuts down",
+];
+
+#[test]
+#[cfg(feature = "log")]
+fn ex10_the_log_tells_the_life_of_a_child() {
+    let _watchdog = watchdog();
+    let (lines, log) = lines_of("log_debug", Stdio::piped());
+    assert_eq!(lines, ["Doing some work"]);
+    let (details, life): (Vec<_>, Vec<_>) =
+        log.into_iter().partition(|line| line.starts_with("[DEBUG/"));
+    assert_eq!(life, LIFE);
+    let of = |name: &str| details.iter().filter(|line| line.starts_with(name)).count();
+    assert!(of("[DEBUG/Process-1] ") == 1 && of("[DEBUG/MainProcess] ") == 2, "{details:?}");
+}
+
+#[test]
+#[cfg(feature = "log")]
+fn ex11_a_child_logs_at_the_level_of_its_parent() {
+    let _watchdog = watchdog();
+    let (lines, log) = lines_of("log_info", Stdio::piped());
+    assert_eq!((lines, log), (vec!["Doing some work".to_owned()], LIFE.map(str::to_owned).into()));
 }
 
 #[test]

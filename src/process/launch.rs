@@ -222,6 +222,7 @@ where
                 process::exit_now(1);
             }
             prepared.prefault();
+            event!(info, "child process runs its closure");
             end_child(run(f, &report))
         }
         Ok(Side::Parent { child: pid }) => {
@@ -241,6 +242,7 @@ where
             report.launch.gate.store(OPEN, Release);
             futex::wake(&report.launch.gate, u32::MAX);
             drop(starting);
+            event!(debug, "started {child}");
             Ok(Process::new(child, report))
         }
     }
