@@ -7,9 +7,9 @@
 use super::child::active_children;
 use super::launch::IN_CHILD;
 use crate::segment::leave_all;
+use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use crate::sys::process;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a daemon that is asked to end has time to.

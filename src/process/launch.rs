@@ -28,6 +28,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::futex;
+use crate::sync::local::AtomicBool;
 use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
 use crate::sys::tether::tether;
@@ -39,7 +40,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
-use std::sync::atomic::AtomicBool;
 
 /// What parent and child know of each other, in shared memory.
 #[repr(C)]

@@ -49,7 +49,7 @@ impl Log for ToStandardError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn log_to_stderr(level: LevelFilter) -> Result<(), log::SetLoggerError> {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use crate::sync::local::{AtomicBool, Ordering::Relaxed};
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     // Relaxed: no data.
     if !INSTALLED.load(Relaxed) {

@@ -7,12 +7,12 @@
 
 use super::identity;
 use super::launch::IN_CHILD;
+use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 

@@ -63,7 +63,8 @@ pub(crate) use imp::*;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod local {
     pub(crate) use core::sync::atomic::{
-        AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+        AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        compiler_fence,
     };
 }
 
