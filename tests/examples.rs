@@ -1,4 +1,4 @@
-//! The example programs of queues, run, and what they print.
+//! The example programs of processes and queues, run, and what they print.
 
 #![cfg(feature = "serde")]
 
@@ -16,7 +16,7 @@ fn program(example: &str) -> PathBuf {
     let program = built.join("examples").join(example);
     if !program.exists() {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", example]);
+        cargo.args(["build", "--quiet", "--all-features", "--example", example]);
         cargo.env("CARGO_TARGET_DIR", built.parent().unwrap());
         assert!(cargo.status().unwrap().success(), "{example} cannot be built");
     }
@@ -25,9 +25,161 @@ fn program(example: &str) -> PathBuf {
 
 /// The lines that an example prints.
 fn output(example: &str) -> Vec<String> {
-    let run = Command::new(program(example)).stderr(Stdio::inherit()).output().unwrap();
+    lines_of(example, Stdio::inherit()).0
+}
+
+/// The lines that an example prints, and those on standard error where that is not passed on.
+fn lines_of(example: &str, errors: Stdio) -> (Vec<String>, Vec<String>) {
+    let run = Command::new(program(example)).stderr(errors).output().unwrap();
     assert!(run.status.success(), "{example}: {}", run.status);
-    String::from_utf8(run.stdout).unwrap().lines().map(str::to_owned).collect()
+    let lines = |bytes| String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
+    (lines(run.stdout), lines(run.stderr))
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+/// Where a line is among others.
+fn position(lines: &[String], line: &str) -> usize {
+    lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no `{line}` in {lines:?}"))
+}
+
+#[test]
+fn ex01_five_workers_are_waited_for() {
+    let _watchdog = watchdog();
+    assert_eq!(output("workers"), ["Worker"; 5]);
+}
+
+#[test]
+fn ex02_workers_have_arguments() {
+    let _watchdog = watchdog();
+    let lines = output("worker_args");
+    assert_eq!(lines.len(), 10);
+    for number in 0..5 {
+        let line = |what| position(&lines, &format!("Worker process {number} {what}"));
+        assert!(line("starting") < line("finishing"));
+    }
+}
+
+#[test]
+fn ex04_processes_have_names() {
+    let _watchdog = watchdog();
+    let lines = output("names");
+    assert_eq!(lines.len(), 7);
+    for name in ["my_service", "worker 1", "Process-3"] {
+        let line = |what| position(&lines, &format!("{name} {what}"));
+        assert!(line("Starting") < line("Exiting"));
+    }
+    assert_eq!(lines[5], "my_service Exiting");
+    let seconds = lines[6].strip_prefix("after ").and_then(|line| line.strip_suffix(" s")).unwrap();
+    assert!(seconds.parse::<f64>().unwrap() >= 0.6);
+}
+
+#[test]
+fn ex05_a_daemon_is_not_waited_for() {
+    let _watchdog = watchdog();
+    let lines = output("daemon");
+    let pid = lines.iter().find_map(|line| line.strip_prefix("The daemon is ")).unwrap();
+    assert!(!PathBuf::from(format!("/proc/{pid}")).exists());
+    let own = |line: &&String| !line.starts_with("The daemon is");
+    let said: Vec<_> =
+        lines.iter().filter(own).map(|line| line.rsplit_once(' ').unwrap()).collect();
+    assert_eq!(said[0], ("Starting: daemon", pid));
+    let said: Vec<_> = said.into_iter().map(|(what, _)| what).collect();
+    assert_eq!(said, ["Starting: daemon", "Starting: non-daemon", "Exiting : non-daemon"]);
+}
+
+#[test]
+fn ex06_a_daemon_can_be_joined() {
+    let _watchdog = watchdog();
+    let expected =
+        ["Starting: daemon", "Starting: non-daemon", "Exiting : non-daemon", "Exiting : daemon"];
+    assert_eq!(output("daemon_join"), expected);
+}
+
+#[test]
+fn ex07_a_join_has_a_limit() {
+    let _watchdog = watchdog();
+    let expected = [
+        "Exiting : non-daemon",
+        "Starting: daemon",
+        "Starting: non-daemon",
+        "the daemon is alive: true",
+    ];
+    assert_eq!(sorted(output("join_timeout")), expected);
+}
+
+#[test]
+fn ex08_a_process_has_states() {
+    let _watchdog = watchdog();
+    let lines = output("terminate");
+    let parts = [
+        ("BEFORE: <Process name='Process-1' parent=", " initial> false"),
+        ("DURING: <Process name='Process-1' pid=", " started> true"),
+        ("TERMINATED: <Process name='Process-1' pid=", ">"),
+        ("JOINED: <Process name='Process-1' pid=", " stopped exitcode=-SIGTERM> false"),
+    ];
+    assert_eq!(lines.len(), parts.len(), "{lines:?}");
+    for (line, (start, end)) in lines.iter().zip(parts) {
+        assert!(line.starts_with(start) && line.ends_with(end), "{line}");
+    }
+}
+
+#[test]
+fn ex09_exit_codes_say_how_it_went() {
+    let _watchdog = watchdog();
+    let (lines, errors) = lines_of("exit_codes", Stdio::piped());
+    let codes = [
+        ("exit_error", 1),
+        ("exit_ok", 0),
+        ("return_value", 0),
+        ("raises", 1),
+        ("terminated", -15),
+    ];
+    let expected = codes.map(|(name, code)| format!("{name:>15}.exitcode = {code}"));
+    assert_eq!(lines, expected);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("raises panicked at examples/exit_codes.rs:"), "{errors:?}");
+    assert!(errors[0].ends_with(": There was an error!"), "{errors:?}");
+}
+
+/// What is on standard error when one child has done its work, without what is at debug level.
+#[cfg(feature = "log")]
+const LIFE: [&str; 4] = [
+    "[INFO/Process-1] child process runs its closure",
+    "[INFO/Process-1] process shuts down",
+    "[INFO/Process-1] process exits with exit code 0",
+    "[INFO/MainProcess] process shuts down",
+];
+
+#[test]
+#[cfg(feature = "log")]
+fn ex10_the_log_tells_the_life_of_a_child() {
+    let _watchdog = watchdog();
+    let (lines, log) = lines_of("log_debug", Stdio::piped());
+    assert_eq!(lines, ["Doing some work"]);
+    let (details, life): (Vec<_>, Vec<_>) =
+        log.into_iter().partition(|line| line.starts_with("[DEBUG/"));
+    assert_eq!(life, LIFE);
+    let of = |name: &str| details.iter().filter(|line| line.starts_with(name)).count();
+    assert!(of("[DEBUG/Process-1] ") == 1 && of("[DEBUG/MainProcess] ") == 2, "{details:?}");
+}
+
+#[test]
+#[cfg(feature = "log")]
+fn ex11_a_child_logs_at_the_level_of_its_parent() {
+    let _watchdog = watchdog();
+    let (lines, log) = lines_of("log_info", Stdio::piped());
+    assert_eq!((lines, log), (vec!["Doing some work".to_owned()], LIFE.map(str::to_owned).into()));
+}
+
+#[test]
+fn ex12_work_that_is_a_type_names_its_processes() {
+    let _watchdog = watchdog();
+    let expected = [1, 2, 3, 4, 5].map(|number| format!("In Worker-{number}"));
+    assert_eq!(sorted(output("runnable")), expected);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use common::{
     child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
     watchdog, watchdog_of,
 };
+use commons::process::{Builder, Resource};
 use commons::spsc::{Ring, duplex, ring};
 use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,7 @@ fn a_result_that_cannot_be_carried_over_is_an_error() {
 fn a_panic_comes_back_with_its_message() {
     let _watchdog = watchdog();
     let message = |error: JoinError| match error {
-        JoinError::Panicked { message } => message,
+        JoinError::Panicked { message, .. } => message,
         other => panic!("{other}"),
     };
     let plain = child(|| -> u8 { panic!("plain") });
@@ -158,9 +159,80 @@ fn a_panic_comes_back_with_its_message() {
     assert_eq!(message(formatted.join().unwrap_err()), "number 7");
     let other = child(|| -> u8 { std::panic::panic_any(5u8) });
     assert_eq!(message(other.join().unwrap_err()), "a value that is not text");
+    let caught = child(|| {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+        std::panic::resume_unwind(Box::new("raised"))
+    });
+    let caught: common::Child<()> = caught;
+    assert_eq!(message(caught.join().unwrap_err()), "raised");
     let mut panicked = child(|| -> u8 { panic!("on purpose") });
     let status = panicked.process().wait_timeout(Duration::MAX).unwrap();
     assert_eq!(status, Some(ExitStatus::Exited(1)));
+}
+
+#[test]
+fn a_panic_says_where_it_was_in_one_line_and_to_the_parent() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn this_one_panics(what: &str) {
+        panic!("the {what}\nof two lines");
+    }
+    let (mut reader, writer) = io::pipe().unwrap();
+    let writes = move || {
+        // SAFETY: takes integers.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), 2) } >= 0);
+        drop(writer);
+        let child = Process::builder().name("worker 7").spawn(|| this_one_panics("message"));
+        let error = child.unwrap().join().unwrap_err();
+        let text = error.to_string();
+        let JoinError::Panicked { message, location, backtrace } = error else { panic!("{error}") };
+        (message, location, backtrace, text)
+    };
+    let (message, location, backtrace, text) = in_child(writes);
+    assert_eq!(message, "the message\nof two lines");
+    assert!(location.starts_with("tests/process.rs:"), "{location}");
+    assert!(backtrace.contains("this_one_panics"), "{backtrace}");
+    assert_eq!(text, format!("the child panicked at {location}: {message}"));
+    let mut line = String::new();
+    reader.read_to_string(&mut line).unwrap();
+    let expected = format!("worker 7 panicked at {location}: the message\\nof two lines\n");
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn children_start_while_other_threads_panic() {
+    let _watchdog = watchdog_of(300);
+    let (mut reader, writer) = io::pipe().unwrap();
+    let panics = child(move || {
+        // SAFETY: takes integers.
+        assert!(unsafe { libc::dup2(writer.as_raw_fd(), 2) } >= 0);
+        drop(writer);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let _ = std::panic::catch_unwind(|| panic!("a thread"));
+                    let _ = std::panic::catch_unwind(|| {
+                        let _held = io::stderr().lock();
+                        panic!("a thread with the lock")
+                    });
+                }
+            });
+            for _ in 0..12 {
+                let error = Process::spawn(|| panic!("a child") as ()).unwrap().join();
+                assert!(
+                    matches!(error, Err(JoinError::Panicked { message, .. }) if message == "a child")
+                );
+            }
+            stop.store(true, Relaxed);
+        });
+    });
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    panics.finish();
+    let whole = text.lines().filter(|line| line.ends_with(": a child")).count();
+    assert_eq!(whole, 12);
+    assert!(text.lines().all(|line| line.contains(" panicked at ")), "{text}");
 }
 
 #[test]
@@ -622,5 +694,79 @@ fn a_child_that_was_given_nothing_leaves_no_dead_participant() {
         // Nobody died: so nobody takes it away, either.
         assert!(!commons::inspect::collect().unwrap().contains(&name.to_string()));
         commons::Segment::unlink(&name).unwrap();
+    });
+}
+
+// ---- what a builder sets ----
+
+#[test]
+fn a_builder_sets_directory_environment_priority_and_limits() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("COMMONS_TEST_KEPT", "kept") };
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let first = allowed.unwrap().trim().split([',', '-']).next().unwrap().parse().unwrap();
+        let builder = Process::builder().current_dir("/proc").niceness(19).affinity([first]);
+        let builder = builder.env("COMMONS_TEST_SET", "1").env("COMMONS_TEST_SET", "=2");
+        let builder = builder.limit(Resource::OpenFiles, 77).limit(Resource::CoreFile, 0);
+        let process = builder.spawn(|| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: `limit` is live for the kernel to fill in.
+            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+            // SAFETY: takes integers.
+            let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+            let directory = std::env::current_dir().unwrap();
+            let variables = ["COMMONS_TEST_SET", "COMMONS_TEST_KEPT"].map(std::env::var);
+            let numbers =
+                (limit.rlim_cur, limit.rlim_max, niceness, commons::process::usable_cpu_count());
+            (directory, variables.map(Result::ok), numbers)
+        });
+        let (directory, variables, numbers) = process.unwrap().join().unwrap();
+        assert_eq!(directory.to_str(), Some("/proc"));
+        assert_eq!(variables, [Some("=2".to_owned()), Some("kept".to_owned())]);
+        assert_eq!(numbers, (77, 77, 19, 1));
+
+        let all = || std::env::vars().collect::<Vec<_>>();
+        let cleared = Process::builder().env("A", "1").env_clear().env("B", "2").spawn(all);
+        assert_eq!(cleared.unwrap().join().unwrap(), [("B".to_owned(), "2".to_owned())]);
+        let removed = Process::builder().env_remove("COMMONS_TEST_KEPT").spawn(|| {
+            // Its own changes work, too.
+            // SAFETY: this process has one thread.
+            unsafe { std::env::set_var("COMMONS_TEST_OWN", "own") };
+            let own = std::env::var("COMMONS_TEST_OWN").unwrap();
+            (std::env::var_os("COMMONS_TEST_KEPT").is_none(), std::env::vars().count() > 1, own)
+        });
+        assert_eq!(removed.unwrap().join().unwrap(), (true, true, "own".to_owned()));
+        assert_eq!(std::env::var("COMMONS_TEST_KEPT").as_deref(), Ok("kept"));
+    });
+}
+
+#[test]
+fn what_a_builder_cannot_set_is_an_error_and_starts_nothing() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        let before = descriptors();
+        type Change = fn(Builder) -> Builder;
+        let wrong: [(&str, Change); 5] = [
+            ("directory", |builder| builder.current_dir("/nowhere/at/all")),
+            ("affinity", |builder| builder.affinity([])),
+            ("affinity", |builder| builder.affinity([8000])),
+            ("environment", |builder| builder.env("A=B", "C")),
+            ("environment", |builder| builder.env("A", "C\0D")),
+        ];
+        for (what, change) in wrong {
+            let (kept, mut other) = ring::<u8>(2).unwrap();
+            let builder = change(Process::builder());
+            let error = builder.spawn(move || drop(kept)).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(matches!(error, Error::Process { .. }), "{error:?}");
+            // What was to go with it is dropped.
+            assert!(matches!(other.try_pop(), Err(commons::ChannelError::Disconnected(_))));
+            assert!(children().is_empty());
+        }
+        assert_eq!(descriptors(), before);
     });
 }

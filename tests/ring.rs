@@ -511,7 +511,7 @@ fn in_place_work_crosses_processes() {
 /// What `f` panics with, in a child.
 fn panics<R: commons::Outcome>(f: impl FnOnce() -> R + Send + 'static) -> String {
     match child(f).join() {
-        Err(JoinError::Panicked { message }) => message,
+        Err(JoinError::Panicked { message, .. }) => message,
         _ => panic!("it did not panic"),
     }
 }
@@ -694,7 +694,7 @@ fn an_end_dropped_by_a_panic_in_a_child_is_abandoned() {
     assert_eq!(consumer.pop(), Ok(1));
     assert_eq!(departure(consumer.pop()), Departure::Abandoned);
     assert!(
-        matches!(sender.join(), Err(JoinError::Panicked { message }) if message == "on purpose")
+        matches!(sender.join(), Err(JoinError::Panicked { message, .. }) if message == "on purpose")
     );
 
     let (mut producer, consumer) = ring::<u8>(1).unwrap();

@@ -4,8 +4,12 @@ use super::handle::Process;
 use super::identity::{default_name, next_path};
 use super::launch;
 use super::outcome::Outcome;
+use super::setup::{Input, Resource, Setup};
 use crate::Result;
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// Work for a child process, with what it needs.
 ///
@@ -56,11 +60,18 @@ pub struct Builder {
     pub(super) name: Option<String>,
     pub(super) kind: &'static str,
     pub(super) daemon: bool,
+    pub(super) setup: Setup,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { path: next_path(), name: None, kind: "Process", daemon: false }
+        Builder {
+            path: next_path(),
+            name: None,
+            kind: "Process",
+            daemon: false,
+            setup: Setup::default(),
+        }
     }
 
     /// The child's name, for logs and people; names need not be unique. Without one it is called
@@ -81,6 +92,64 @@ impl Builder {
     /// A daemon may not start children.
     pub fn daemon(mut self) -> Self {
         self.daemon = true;
+        self
+    }
+
+    /// Gives the child this standard input. Without one it is the null device.
+    ///
+    /// What [`std::io::stdin`] of this process has read already and holds, the child's has, too.
+    pub fn stdin(mut self, input: impl Into<OwnedFd>) -> Self {
+        self.setup.input = Input::From(input.into());
+        self
+    }
+
+    /// Leaves the child the standard input of this process.
+    pub fn inherit_stdin(mut self) -> Self {
+        self.setup.input = Input::Inherited;
+        self
+    }
+
+    /// Starts the child in this directory.
+    pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
+        self.setup.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable of the child's environment, which otherwise is that of this process.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let value = Some(value.as_ref().to_owned());
+        self.setup.variables.push((key.as_ref().to_owned(), value));
+        self
+    }
+
+    /// Removes a variable from the child's environment.
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.setup.variables.push((key.as_ref().to_owned(), None));
+        self
+    }
+
+    /// Begins the child's environment with nothing.
+    pub fn env_clear(mut self) -> Self {
+        self.setup.clear = true;
+        self.setup.variables.clear();
+        self
+    }
+
+    /// Sets how much the child yields to other processes: from -20, which takes privileges, to 19.
+    pub fn niceness(mut self, niceness: i32) -> Self {
+        self.setup.niceness = Some(niceness);
+        self
+    }
+
+    /// Lets the child run on these processors only, by their numbers from 0.
+    pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        self.setup.affinity = Some(processors.into_iter().collect());
+        self
+    }
+
+    /// Lets the child use this much of a resource at most.
+    pub fn limit(mut self, resource: Resource, amount: u64) -> Self {
+        self.setup.limits.push((resource, amount));
         self
     }
 

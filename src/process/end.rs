@@ -36,9 +36,11 @@ pub fn exit(code: i32) -> ! {
 /// Ends a child of this crate's in an orderly way.
 pub(super) fn end_child(code: i32) -> ! {
     let _ = io::stdout().flush();
+    event!(info, "process shuts down");
     see_children_end();
     let _ = io::stdout().flush();
     leave_all();
+    event!(info, "process exits with exit code {}", code & 0xff);
     process::exit_now(code)
 }
 
@@ -46,6 +48,7 @@ pub(super) fn end_child(code: i32) -> ! {
 pub(super) fn wait_at_exit() {
     static ASKED: AtomicBool = AtomicBool::new(false);
     extern "C" fn handler() {
+        event!(info, "process shuts down");
         see_children_end();
     }
     // Relaxed: no data. Called by one thread at a time; a child has what its parent asked for.
@@ -58,11 +61,14 @@ pub(super) fn wait_at_exit() {
 fn see_children_end() {
     let (daemons, others): (Vec<_>, Vec<_>) =
         active_children().into_iter().partition(|child| child.is_daemon());
+    event!(debug, "ends {} daemons and waits for {} children", daemons.len(), others.len());
     for daemon in &daemons {
+        event!(info, "terminates daemon {}", daemon.name());
         let _ = daemon.terminate();
     }
     let grace = Instant::now() + GRACE;
     for child in others {
+        event!(info, "joins child {}", child.name());
         let _ = child.wait();
     }
     for daemon in daemons {

@@ -45,7 +45,8 @@ impl<R: Outcome> Process<R> {
     /// Values of other crates are copied and dropped in both processes.
     ///
     /// The child ends when `f` returns, with code 0, or panics, with code 1. It runs no destructors
-    /// of the parent's other values and no exit handlers. Then, and at any other orderly end (a return
+    /// of the parent's other values and no exit handlers. A panic is a line on standard error, and comes
+    /// back in the [`JoinError`]; panic hooks of the parent's do not run. Then, and at any other orderly end (a return
     /// from `main`, [`exit`](super::exit), [`std::process::exit`]), a process waits for the children it
     /// has left, unless they are [daemons](Builder::daemon).
     ///
@@ -56,7 +57,8 @@ impl<R: Outcome> Process<R> {
     /// before threads where you can.
     ///
     /// # Errors
-    /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process;
+    /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process, or what
+    /// the builder asks for;
     /// [`Error::Holding`](crate::Error::Holding) while the calling thread holds a lock of this crate;
     /// [`Error::Daemon`](crate::Error::Daemon) in a daemon;
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TableFull`](crate::Error::TableFull),

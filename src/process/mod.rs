@@ -4,20 +4,37 @@
 //! how many processors there are ([`cpu_count`], [`usable_cpu_count`]), and an end with a code
 //! ([`exit`]).
 
+/// Logs a message where the feature `log` is on.
+macro_rules! event {
+    ($level:ident, $($message:tt)+) => {{
+        #[cfg(feature = "log")]
+        log::$level!(target: "commons", $($message)+);
+        #[cfg(not(feature = "log"))]
+        let _ = || drop(format!($($message)+));
+    }};
+}
+
 mod builder;
 mod child;
 mod end;
 mod handle;
 mod identity;
 mod launch;
+#[cfg(feature = "log")]
+mod logging;
 mod outcome;
+mod panics;
+mod setup;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
 pub use end::exit;
 pub use handle::Process;
 pub use identity::{Current, Parent, current, parent, rename};
+#[cfg(feature = "log")]
+pub use logging::log_to_stderr;
 pub use outcome::{JoinError, Outcome};
+pub use setup::Resource;
 
 use crate::sys;
 

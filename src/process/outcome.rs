@@ -45,10 +45,15 @@ impl Outcome for () {
 #[non_exhaustive]
 pub enum JoinError {
     /// Its closure panicked.
-    #[error("the child panicked: {message}")]
+    #[error("the child panicked at {}: {message}", if location.is_empty() { "an unknown place" } else { location })]
     Panicked {
         /// What the panic said.
         message: String,
+        /// The file, line and column; empty where a panic hook of the child's own took the place of
+        /// this crate's.
+        location: String,
+        /// How it came there; empty where the location is.
+        backtrace: String,
     },
     /// It ended with this exit code before its closure returned.
     #[error("the child exited with code {code} and no result")]

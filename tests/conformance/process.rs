@@ -562,3 +562,27 @@ fn proc_31_a_daemon_dies_with_a_parent_that_is_killed_and_outlives_a_thread() {
     assert!(sibling.is_alive());
     drop(foreign);
 }
+
+#[test]
+fn proc_41_standard_input_is_the_null_device_or_what_is_given() {
+    let _watchdog = watchdog();
+    let read = || {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::stdin(), &mut text).unwrap();
+        (text, std::fs::read_link("/proc/self/fd/0").unwrap())
+    };
+    in_child(move || {
+        let null = Process::spawn(read).unwrap().join().unwrap();
+        assert_eq!((null.0.as_str(), null.1.to_str().unwrap()), ("", "/dev/null"));
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"from a pipe").unwrap();
+        drop(writer);
+        let given = Process::builder().stdin(reader.try_clone().unwrap()).spawn(read).unwrap();
+        assert_eq!(given.join().unwrap().0, "from a pipe");
+        // SAFETY: takes integers.
+        assert_eq!(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&reader), 0) }, 0);
+        let link = std::fs::read_link("/proc/self/fd/0").unwrap();
+        let inherited = Process::builder().inherit_stdin().spawn(read).unwrap().join().unwrap();
+        assert_eq!(inherited, (String::new(), link));
+    });
+}

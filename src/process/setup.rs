@@ -1,0 +1,130 @@
+//! What a child is to have of its own: standard input, directory, environment, priority, limits.
+//!
+//! The child sets all that itself, before it is let go; what the kernel refuses comes back to the
+//! parent, which then has started nothing.
+
+use crate::sys::setup::{self, Environment};
+use crate::{Error, Result};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+pub use crate::sys::setup::Resource;
+
+#[derive(Debug, Default)]
+pub(super) enum Input {
+    #[default]
+    Null,
+    Inherited,
+    From(OwnedFd),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Setup {
+    pub(super) input: Input,
+    pub(super) directory: Option<PathBuf>,
+    /// Whether the environment of this process is forgotten first.
+    pub(super) clear: bool,
+    pub(super) variables: Vec<(OsString, Option<OsString>)>,
+    pub(super) niceness: Option<i32>,
+    pub(super) affinity: Option<Vec<usize>>,
+    pub(super) limits: Vec<(Resource, u64)>,
+}
+
+/// What a step of [`Ready::apply`] does, by its number.
+const STEPS: [&str; 5] = [
+    "setting the child's standard input",
+    "setting the child's directory",
+    "setting the child's niceness",
+    "setting the child's affinity",
+    "limiting the child's resources",
+];
+
+/// The error of a child whose step failed.
+pub(super) fn failure(step: u32, code: u32) -> Error {
+    let what = STEPS.get(step as usize).copied().unwrap_or("setting up the child");
+    Error::Process { what, source: io::Error::from_raw_os_error(code.cast_signed()) }
+}
+
+/// A setup for whose use no lock and no check is needed any more.
+#[derive(Debug)]
+pub(super) struct Ready {
+    setup: Setup,
+    environment: Option<Environment>,
+}
+
+impl Setup {
+    /// Whether nothing can fail in the child.
+    pub(super) fn is_plain(&self) -> bool {
+        !matches!(self.input, Input::From(_))
+            && self.directory.is_none()
+            && self.niceness.is_none()
+            && self.affinity.is_none()
+            && self.limits.is_empty()
+    }
+
+    /// In the parent, before the fork.
+    pub(super) fn prepare(self) -> Result<Ready> {
+        let environment = self.environment()?;
+        Ok(Ready { setup: self, environment })
+    }
+
+    fn environment(&self) -> Result<Option<Environment>> {
+        if !self.clear && self.variables.is_empty() {
+            return Ok(None);
+        }
+        let mut all: Vec<(OsString, OsString)> =
+            if self.clear { Vec::new() } else { std::env::vars_os().collect() };
+        for (key, value) in &self.variables {
+            all.retain(|(other, _)| other != key);
+            all.extend(value.clone().map(|value| (key.clone(), value)));
+            if key.is_empty() || key.as_bytes().contains(&b'=') {
+                return Err(invalid(format!("{} is no name of a variable", key.display())));
+            }
+        }
+        let variables = all.into_iter().map(|(key, value)| {
+            let text = [key.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(text).map_err(|_| invalid(format!("{} contains a NUL", key.display())))
+        });
+        Ok(Some(Environment::new(variables.collect::<Result<_>>()?)))
+    }
+}
+
+fn invalid(problem: String) -> Error {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
+    Error::Process { what: "setting the child's environment", source }
+}
+
+impl Ready {
+    pub(super) fn is_plain(&self) -> bool {
+        self.setup.is_plain()
+    }
+
+    /// In the child: sets everything. The error has the number of the step.
+    pub(super) fn apply(self) -> Result<(), (u32, io::Error)> {
+        let Ready { setup, environment } = self;
+        if let Some(environment) = environment {
+            environment.put_in_place();
+        }
+        match setup.input {
+            Input::Null => setup::set_no_standard_input(),
+            Input::Inherited => {}
+            Input::From(fd) => setup::set_standard_input(fd.as_fd()).map_err(|e| (0, e))?,
+        }
+        if let Some(directory) = setup.directory {
+            std::env::set_current_dir(directory).map_err(|e| (1, e))?;
+        }
+        if let Some(niceness) = setup.niceness {
+            setup::set_niceness(niceness).map_err(|e| (2, e))?;
+        }
+        if let Some(processors) = setup.affinity {
+            setup::set_affinity(&processors).map_err(|e| (3, e))?;
+        }
+        for (resource, amount) in setup.limits {
+            setup::set_limit(resource, amount).map_err(|e| (4, e))?;
+        }
+        Ok(())
+    }
+}

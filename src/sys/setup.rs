@@ -1,0 +1,107 @@
+//! What a forked child changes of itself before it runs anything.
+
+#![allow(unsafe_code, reason = "system calls")]
+
+use std::ffi::{CString, c_char};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+unsafe extern "C" {
+    static mut environ: *const *const c_char;
+}
+
+/// A whole environment, ready to be that of a child.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    pointers: Vec<*const c_char>,
+    /// What they point to.
+    _variables: Vec<CString>,
+}
+
+impl Environment {
+    pub(crate) fn new(variables: Vec<CString>) -> Self {
+        let pointers = variables.iter().map(|variable| variable.as_ptr());
+        let pointers = pointers.chain([core::ptr::null()]).collect();
+        Environment { pointers, _variables: variables }
+    }
+
+    /// In a child with one thread: makes it the process's. Locks of the environment, which a thread
+    /// of the parent may have held, are not needed.
+    pub(crate) fn put_in_place(self) {
+        let kept = Box::leak(Box::new(self));
+        // SAFETY: pointers to strings that are never freed, and a null at the end; no other thread.
+        unsafe { environ = kept.pointers.as_ptr() };
+    }
+}
+
+/// Makes a descriptor the standard input.
+pub(crate) fn set_standard_input(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes integers.
+    super::check(unsafe { libc::dup2(fd.as_raw_fd(), 0) }).map(drop)
+}
+
+/// Makes the null device the standard input, or closes it where there is none.
+pub(crate) fn set_no_standard_input() {
+    super::file::close_raw(0);
+    // SAFETY: a string with its end. The lowest number is free, and that is 0.
+    unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
+}
+
+/// Sets how much this process yields to others: from -20 to 19.
+pub(crate) fn set_niceness(niceness: i32) -> io::Result<()> {
+    // SAFETY: takes integers.
+    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
+}
+
+/// Sets the processors that the calling thread runs on.
+pub(crate) fn set_affinity(processors: &[usize]) -> io::Result<()> {
+    let mut mask = vec![0u64; processors.iter().max().map_or(1, |most| most / 64 + 1)];
+    for processor in processors {
+        mask[processor / 64] |= 1 << (processor % 64);
+    }
+    let set = mask.as_ptr().cast::<libc::cpu_set_t>();
+    // SAFETY: a live mask of the size that is said.
+    super::check(unsafe { libc::sched_setaffinity(0, size_of_val(&*mask), set) }).map(drop)
+}
+
+/// What a process may use a limited amount of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Bytes of address space.
+    AddressSpace,
+    /// Bytes of a core file.
+    CoreFile,
+    /// Seconds of processor time. A process that uses more gets SIGXCPU.
+    CpuTime,
+    /// Bytes of data segment and private memory.
+    Data,
+    /// Bytes of a file that it writes. A process that writes more gets SIGXFSZ.
+    FileSize,
+    /// Bytes that it may lock into memory.
+    LockedMemory,
+    /// Descriptors: one above the highest number.
+    OpenFiles,
+    /// Processes and threads of its user.
+    Processes,
+    /// Bytes of the stack.
+    Stack,
+}
+
+/// Limits a resource, softly and hard.
+pub(crate) fn set_limit(resource: Resource, amount: u64) -> io::Result<()> {
+    let resource = match resource {
+        Resource::AddressSpace => libc::RLIMIT_AS,
+        Resource::CoreFile => libc::RLIMIT_CORE,
+        Resource::CpuTime => libc::RLIMIT_CPU,
+        Resource::Data => libc::RLIMIT_DATA,
+        Resource::FileSize => libc::RLIMIT_FSIZE,
+        Resource::LockedMemory => libc::RLIMIT_MEMLOCK,
+        Resource::OpenFiles => libc::RLIMIT_NOFILE,
+        Resource::Processes => libc::RLIMIT_NPROC,
+        Resource::Stack => libc::RLIMIT_STACK,
+    };
+    let limit = libc::rlimit { rlim_cur: amount, rlim_max: amount };
+    // SAFETY: `limit` is live for the kernel to read.
+    super::check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
+}
