@@ -188,11 +188,26 @@ pub(crate) fn stop_here() {
 
 /// Memory that children share, all zero, for good. `T` is made of atomics and bytes.
 pub(crate) fn share<T: Sync>(bytes: usize) -> &'static T {
+    map_shared(bytes, libc::MAP_ANONYMOUS, -1)
+}
+
+/// The same that looks like a segment, so that what is in it makes a state.
+pub(crate) fn share_as_segment<T: Sync>(bytes: usize) -> &'static T {
+    // SAFETY: the name is a string.
+    let file = unsafe { libc::memfd_create(c"commons".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(file >= 0, "no file: {}", io::Error::last_os_error());
+    // SAFETY: the descriptor was just made.
+    let sized = unsafe { libc::ftruncate(file, bytes as libc::off_t) };
+    assert!(sized == 0, "no memory: {}", io::Error::last_os_error());
+    map_shared(bytes, 0, file)
+}
+
+fn map_shared<T: Sync>(bytes: usize, flags: libc::c_int, file: libc::c_int) -> &'static T {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+    let flags = libc::MAP_SHARED | libc::MAP_POPULATE | flags;
     assert!(bytes >= size_of::<T>() && align_of::<T>() <= 4096);
     // SAFETY: asks for new memory.
-    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, file, 0) };
     assert!(at != libc::MAP_FAILED, "no memory: {}", io::Error::last_os_error());
     // SAFETY: new, zero, large enough, aligned to a page, never unmapped.
     unsafe { &*at.cast::<T>() }

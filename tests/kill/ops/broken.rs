@@ -57,7 +57,7 @@ const ITEM: u64 = 4711;
 
 fn memory() -> &'static Memory {
     static MEMORY: OnceLock<&'static Memory> = OnceLock::new();
-    MEMORY.get_or_init(|| sys::share(size_of::<Memory>()))
+    MEMORY.get_or_init(|| sys::share_as_segment(size_of::<Memory>()))
 }
 
 impl Operation for Broken {
