@@ -189,7 +189,10 @@ impl Scene {
                 }
                 Ok(())
             }
-            Err(LockError::OwnerDied { .. }) => Ok(drop(self.lock.write_or_repair(repair)?)),
+            Err(LockError::OwnerDied { .. }) => {
+                drop(self.lock.write_or_repair(repair)?);
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
