@@ -44,6 +44,9 @@ pub(crate) fn watchdog_of(seconds: u64) -> Watchdog {
     STARTED.call_once(|| {
         janitor();
         panic_without_locks_in_children();
+        // Shells start what runs in the background with this signal ignored.
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         std::thread::spawn(watch);
     });
     let id = NEXT.fetch_add(1, Relaxed);
