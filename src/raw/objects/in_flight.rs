@@ -26,7 +26,7 @@ const AGAIN: u64 = 4 << STATE_SHIFT;
 pub(crate) struct Entry {
     /// Stamp of who has it in bits 0 to 47, state in 48 to 50, losses so far in 51 to 63.
     word: AtomicU64,
-    /// The [`Place`] of the read side before the message. By who reserves or holds it.
+    /// The place of the read side before the message. By who reserves or holds it.
     before: AtomicU64,
     /// Number of the message, counted from the making of the queue on.
     pub(crate) number: AtomicU64,
