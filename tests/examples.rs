@@ -4,46 +4,14 @@
 
 mod common;
 
+use common::example::{output, output_and_errors, position};
 use common::watchdog;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
-/// The program of an example. It is there where all tests are built; built here where only these are.
-fn program(example: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let built = own.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = built.join("examples").join(example);
-    if !program.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--all-features", "--example", example]);
-        cargo.env("CARGO_TARGET_DIR", built.parent().unwrap());
-        assert!(cargo.status().unwrap().success(), "{example} cannot be built");
-    }
-    program
-}
-
-/// The lines that an example prints.
-fn output(example: &str) -> Vec<String> {
-    lines_of(example, Stdio::inherit()).0
-}
-
-/// The lines that an example prints, and those on standard error where that is not passed on.
-fn lines_of(example: &str, errors: Stdio) -> (Vec<String>, Vec<String>) {
-    let run = Command::new(program(example)).stderr(errors).output().unwrap();
-    assert!(run.status.success(), "{example}: {}", run.status);
-    let lines = |bytes| String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
-    (lines(run.stdout), lines(run.stderr))
-}
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();
     lines
-}
-
-/// Where a line is among others.
-fn position(lines: &[String], line: &str) -> usize {
-    lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no `{line}` in {lines:?}"))
 }
 
 #[test]
@@ -130,7 +98,7 @@ fn ex08_a_process_has_states() {
 #[test]
 fn ex09_exit_codes_say_how_it_went() {
     let _watchdog = watchdog();
-    let (lines, errors) = lines_of("exit_codes", Stdio::piped());
+    let (lines, errors) = output_and_errors("exit_codes");
     let codes = [
         ("exit_error", 1),
         ("exit_ok", 0),
@@ -158,7 +126,7 @@ const LIFE: [&str; 4] = [
 #[cfg(feature = "log")]
 fn ex10_the_log_tells_the_life_of_a_child() {
     let _watchdog = watchdog();
-    let (lines, log) = lines_of("log_debug", Stdio::piped());
+    let (lines, log) = output_and_errors("log_debug");
     assert_eq!(lines, ["Doing some work"]);
     let (details, life): (Vec<_>, Vec<_>) =
         log.into_iter().partition(|line| line.starts_with("[DEBUG/"));
@@ -171,7 +139,7 @@ fn ex10_the_log_tells_the_life_of_a_child() {
 #[cfg(feature = "log")]
 fn ex11_a_child_logs_at_the_level_of_its_parent() {
     let _watchdog = watchdog();
-    let (lines, log) = lines_of("log_info", Stdio::piped());
+    let (lines, log) = output_and_errors("log_info");
     assert_eq!((lines, log), (vec!["Doing some work".to_owned()], LIFE.map(str::to_owned).into()));
 }
 

@@ -4,48 +4,25 @@
 
 mod common;
 
+use common::example::{output, output_with, position};
 use common::watchdog;
-use std::path::PathBuf;
-use std::process::Command;
-
-/// Where cargo puts an example: beside the directory of this test.
-fn executable(name: &str) -> PathBuf {
-    let this = std::env::current_exe().expect("a path");
-    let profile = this.ancestors().nth(2).expect("the directory of the profile");
-    let path = profile.join("examples").join(name);
-    // `cargo test` builds them, but not where it is asked for this test alone.
-    assert!(path.exists(), "not built: run `cargo build --examples --all-features` first");
-    path
-}
-
-/// The lines that an example prints.
-fn lines(name: &str, arguments: &[&str]) -> Vec<String> {
-    let output = Command::new(executable(name)).args(arguments).output().expect("the example");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
-}
-
-/// Where a line is.
-fn place(lines: &[String], line: &str) -> usize {
-    lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no `{line}` in {lines:?}"))
-}
 
 #[test]
 fn ex15_event_prints_a_timeout_before_the_set_and_a_wait_that_ends_after_it() {
     let _watchdog = watchdog();
-    let lines = lines("event", &["0.6"]);
+    let lines = output_with("event", &["0.6"]);
     let (late, set) = ("wait_for_event_timeout: is set: false", "main: the event is set");
     let through = "wait_for_event: is set: true";
     assert_eq!(lines.len(), 6, "{lines:?}");
-    assert!(place(&lines, late) < place(&lines, set), "{lines:?}");
+    assert!(position(&lines, late) < position(&lines, set), "{lines:?}");
     // The waiter may print before who has let it through.
-    assert!(place(&lines, late) < place(&lines, through), "{lines:?}");
+    assert!(position(&lines, late) < position(&lines, through), "{lines:?}");
 }
 
 #[test]
 fn ex16_lock_prints_both_lines_whole() {
     let _watchdog = watchdog();
-    let mut lines = lines("lock", &[]);
+    let mut lines = output("lock");
     lines.sort();
     assert_eq!(lines, ["Lock acquired directly", "Lock acquired via scope"]);
 }
@@ -53,20 +30,20 @@ fn ex16_lock_prints_both_lines_whole() {
 #[test]
 fn ex17_condition_prints_both_second_stages_after_the_first() {
     let _watchdog = watchdog();
-    let lines = lines("condition", &[]);
+    let lines = output("condition");
     assert_eq!(lines.len(), 6, "{lines:?}");
-    let ready = place(&lines, "s1 done and ready for stage 2");
+    let ready = position(&lines, "s1 done and ready for stage 2");
     for name in ["stage_2[1]", "stage_2[2]"] {
-        assert!(place(&lines, &format!("Starting {name}")) < ready, "{lines:?}");
-        assert!(place(&lines, &format!("{name} running")) > ready, "{lines:?}");
+        assert!(position(&lines, &format!("Starting {name}")) < ready, "{lines:?}");
+        assert!(position(&lines, &format!("{name} running")) > ready, "{lines:?}");
     }
 }
 
 #[test]
 fn ex18_and_19_semaphore_never_prints_more_at_work_than_there_are_permits() {
     let _watchdog = watchdog();
-    let lines = lines("semaphore", &[]);
-    let end = place(&lines, "Now running []");
+    let lines = output("semaphore");
+    let end = position(&lines, "Now running []");
     let (first, second) = (&lines[..end], &lines[end + 1..]);
     assert_eq!(first.len(), 20);
     for worker in 0..10 {
@@ -92,5 +69,5 @@ fn ex18_and_19_semaphore_never_prints_more_at_work_than_there_are_permits() {
 #[test]
 fn ex27_counter_prints_4000() {
     let _watchdog = watchdog();
-    assert_eq!(lines("counter", &[]), ["Final count: 4000"]);
+    assert_eq!(output("counter"), ["Final count: 4000"]);
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part of it")]
 #![allow(unsafe_code, reason = "signals, limits and other system calls")]
 
+pub(crate) mod example;
 pub(crate) mod filter;
 
 use commons::{JoinError, Outcome, Process};
