@@ -98,7 +98,7 @@ pub use lock::{
     ArrayGuard, ArrayRecoveryGuard, Barrier, BarrierError, BarrierWaitResult, Condvar, Event,
     LockError, LockedArray, Mutex, MutexGuard, Once, OnceCell, Permit, PermitPool, RecoveryGuard,
     RecursiveMutex, RecursiveMutexGuard, Reset, RwLock, RwLockReadGuard, RwLockRecoveryGuard,
-    RwLockWriteGuard, Semaphore, WaitTimeoutResult,
+    RwLockWriteGuard, Semaphore, WaitGuard, WaitTimeoutResult,
 };
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};

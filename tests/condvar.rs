@@ -6,11 +6,12 @@
 mod common;
 
 use common::{
-    Child, Random, child, filter::die_at_the_next_wake, in_child, name, pause_for_ever,
+    Child, Random, child, filter::die_at_the_next_wake, in_child, name, pause_for_ever, signal,
     wait_until_asleep, watchdog,
 };
 use commons::{
-    Condvar, Error, Event, Kind, LockError, Mutex, Origin, Reset, Segment, Semaphore, WaitStrategy,
+    Condvar, Error, Event, Kind, LockError, LockedArray, Mutex, Origin, RecursiveMutex, Reset,
+    Segment, Semaphore, WaitStrategy,
 };
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
@@ -90,6 +91,88 @@ fn cond_03_a_wait_lets_go_of_the_mutex_and_has_it_again_afterwards() {
     condvar.notify_one().unwrap();
     child.finish();
     assert!(!number.is_locked());
+}
+
+#[test]
+fn cond_03_a_lock_that_was_acquired_again_is_let_go_altogether_and_as_deep_afterwards() {
+    let _watchdog = watchdog();
+    let (condvar, number) = (parked(), RecursiveMutex::new(0u64).unwrap());
+    let held = Event::new(Reset::Manual).unwrap();
+    let child = {
+        let (condvar, number, held) = (condvar.clone(), number.clone(), held.clone());
+        child(move || {
+            held.wait().unwrap();
+            // It is free by and by, or this waits for ever.
+            number.lock().unwrap().set(7);
+            condvar.notify_one().unwrap();
+        })
+    };
+    let first = number.lock().unwrap();
+    let second = number.lock().unwrap();
+    let third = number.lock().unwrap();
+    held.set().unwrap();
+    let third = condvar.wait_while(third, |n| *n == 0).unwrap();
+    assert_eq!((first.get(), second.get(), third.get()), (7, 7, 7));
+    child.finish();
+    let is_held = || {
+        let attempt = || matches!(number.try_lock(), Err(LockError::WouldBlock));
+        thread::scope(|scope| scope.spawn(attempt).join().unwrap())
+    };
+    // As many guards as before, dropped in any order, and no fewer release it.
+    drop(first);
+    assert!(is_held());
+    drop(third);
+    assert!(is_held());
+    drop(second);
+    assert!(!is_held());
+}
+
+#[test]
+fn a_death_is_told_to_who_waits_with_a_lock_that_it_acquired_again_and_it_keeps_it() {
+    let _watchdog = watchdog();
+    let (condvar, number) = (parked(), RecursiveMutex::new(1u64).unwrap());
+    for depth in 1..=3 {
+        let held = Event::new(Reset::Manual).unwrap();
+        let child: Child<()> = {
+            let (condvar, number, held) = (condvar.clone(), number.clone(), held.clone());
+            child(move || {
+                held.wait().unwrap();
+                let guard = number.lock().unwrap();
+                guard.set(depth);
+                condvar.notify_one().unwrap();
+                signal(std::process::id(), libc::SIGKILL);
+            })
+        };
+        let pid = child.id();
+        let mut guards: Vec<_> = (0..depth).map(|_| number.lock().unwrap()).collect();
+        held.set().unwrap();
+        let error = condvar.wait_while(guards.pop().unwrap(), |n| *n != depth + 10).unwrap_err();
+        assert_eq!(error, LockError::OwnerDied { pid });
+        assert!(child.join().is_err());
+        assert_eq!(number.is_locked(), depth > 1);
+        // What the others lead to is not changed under them.
+        assert!(guards.iter().all(|guard| guard.get() == depth));
+        drop(guards);
+        let expected = if depth == 1 { LockError::OwnerDied { pid } } else { LockError::Poisoned };
+        assert_eq!(number.lock().unwrap_err(), expected);
+        drop(number.lock_or_repair(|_| 1).unwrap());
+    }
+}
+
+#[test]
+fn the_guard_of_an_array_can_be_waited_with() {
+    let _watchdog = watchdog();
+    let (condvar, array) = (parked(), LockedArray::new(3, 0u64).unwrap());
+    let child = {
+        let (condvar, array) = (condvar.clone(), array.clone());
+        child(move || {
+            array.lock().unwrap()[2] = 5;
+            condvar.notify_all().unwrap();
+        })
+    };
+    let guard = condvar.wait_while(array.lock().unwrap(), |array| array[2] == 0).unwrap();
+    assert_eq!(*guard, [0, 0, 5]);
+    child.finish();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::LockError;
 use super::handle::Handle;
 use super::hold::{Hold, Repair};
 use super::mutex::show;
+use super::wait_guard::{Paused, WaitGuard};
 use crate::Result;
 use crate::cell::{any_bytes_are_a_value, row};
 use crate::raw::mutex::RawMutex;
@@ -134,7 +135,7 @@ impl<T: Element> LockedArray<T> {
     /// As [`Mutex::try_lock`](crate::Mutex::try_lock).
     #[inline]
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, _hold: self.handle.try_hold(|| self.is_valid())? })
+        Ok(ArrayGuard { array: self, hold: self.handle.try_hold(|| self.is_valid())? })
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -230,7 +231,7 @@ impl<T: Element> LockedArray<T> {
                 unsafe { place.write(fill) };
             }
         })?;
-        Ok(ArrayGuard { array: self, _hold: hold })
+        Ok(ArrayGuard { array: self, hold: hold })
     }
 
     /// Says that the elements are consistent although a thread panicked over them. (Not if one died.)
@@ -246,7 +247,7 @@ impl<T: Element> LockedArray<T> {
 
     #[inline(always)]
     fn lock_until(&self, deadline: u64) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, _hold: self.handle.hold(deadline, || self.is_valid())? })
+        Ok(ArrayGuard { array: self, hold: self.handle.hold(deadline, || self.is_valid())? })
     }
 
     /// Whether the bytes are values. Nothing to do for most types.
@@ -312,7 +313,28 @@ impl<T: Element> Clone for LockedArray<T> {
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T> {
     array: &'a LockedArray<T>,
-    _hold: Hold<'a>,
+    hold: Hold<'a>,
+}
+
+impl<'a, T: Element> Paused for ArrayGuard<'a, T> {
+    type Rest = &'a LockedArray<T>;
+
+    fn pause(self) -> Result<Self::Rest, LockError> {
+        self.hold.pause()?;
+        Ok(self.array)
+    }
+
+    fn resume(array: Self::Rest) -> Result<Self, LockError> {
+        array.lock()
+    }
+}
+
+impl<T: Element> WaitGuard for ArrayGuard<'_, T> {
+    type Value = [T];
+
+    fn look<R>(&mut self, look: impl FnOnce(&mut [T]) -> R) -> R {
+        look(self)
+    }
 }
 
 /// The right to look at what the last owner of a [`LockedArray`] left. Dropped, it releases the lock
@@ -334,7 +356,7 @@ impl<'a, T> ArrayRecoveryGuard<'a, T> {
 
     /// Says that the elements are consistent, and goes on as their owner.
     pub fn mark_consistent(self) -> ArrayGuard<'a, T> {
-        ArrayGuard { array: self.array, _hold: self.repair.done() }
+        ArrayGuard { array: self.array, hold: self.repair.done() }
     }
 }
 

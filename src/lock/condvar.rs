@@ -3,14 +3,13 @@
 #![allow(unsafe_code, reason = "says which state is made of atomics")]
 
 use super::joint::Joint;
-use super::{LockError, MutexGuard};
+use super::{LockError, WaitGuard};
 use crate::Result;
 use crate::layout::Plan;
 use crate::raw::condvar::RawCondvar;
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
-use bytemuck::{CheckedBitPattern, NoUninit};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,9 @@ impl WaitTimeoutResult {
 
 /// Where the holders of a [`Mutex`](super::Mutex) wait for somebody to change what it guards.
 ///
-/// Works with any mutex of this crate, in any process, and with one mutex at a time: a waiter and
-/// its notifier have to mean the same one. Notifying waits for nobody, whatever has happened to the
+/// Works with any mutex of this crate, also a [`RecursiveMutex`](super::RecursiveMutex) or a
+/// [`LockedArray`](super::LockedArray), in any process, and with one mutex at a time: a waiter and its
+/// notifier have to mean the same one. Notifying waits for nobody, whatever has happened to the
 /// waiters, and makes no system call where nobody has waited since the last notification.
 ///
 /// # Spurious wakes
@@ -42,7 +42,9 @@ impl WaitTimeoutResult {
 ///
 /// # When a process dies
 /// - The holder of the mutex: `wait` ends with [`LockError::OwnerDied`] when it has the lock back,
-///   without it, as [`Mutex::lock`](super::Mutex::lock) does. Who repairs the value should
+///   without it, as [`Mutex::lock`](super::Mutex::lock) does. (Where the caller has other guards of a
+///   `RecursiveMutex`, it keeps the lock for these, and when the last is dropped the lock is
+///   [`LockError::Poisoned`].) Who repairs the value should
 ///   [`notify_all`](Condvar::notify_all), since the dead may have been about to.
 /// - A waiter: it leaves nothing behind. Was it woken and is killed before it has the mutex back,
 ///   its notification goes to another waiter: at once while it had not come to the mutex yet, and
@@ -117,15 +119,12 @@ impl Condvar {
     ///
     /// # Examples
     /// Nobody waits without the lock:
-    /// ```compile_fail,E0308
+    /// ```compile_fail,E0277
     /// let (ready, changed) = (commons::Mutex::new(0u64)?, commons::Condvar::new()?);
     /// changed.wait(&ready)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn wait<'a, T: NoUninit + CheckedBitPattern>(
-        &self,
-        guard: MutexGuard<'a, T>,
-    ) -> Result<MutexGuard<'a, T>, LockError> {
+    pub fn wait<G: WaitGuard>(&self, guard: G) -> Result<G, LockError> {
         Ok(self.wait_until(guard, NEVER)?.0)
     }
 
@@ -136,11 +135,11 @@ impl Condvar {
     ///
     /// # Blocking
     /// As [`Condvar::wait`]; when the time is over, only until the mutex is free.
-    pub fn wait_timeout<'a, T: NoUninit + CheckedBitPattern>(
+    pub fn wait_timeout<G: WaitGuard>(
         &self,
-        guard: MutexGuard<'a, T>,
+        guard: G,
         timeout: Duration,
-    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
         self.wait_until(guard, time::after(timeout))
     }
 
@@ -151,11 +150,11 @@ impl Condvar {
     ///
     /// # Blocking
     /// As [`Condvar::wait_timeout`].
-    pub fn wait_deadline<'a, T: NoUninit + CheckedBitPattern>(
+    pub fn wait_deadline<G: WaitGuard>(
         &self,
-        guard: MutexGuard<'a, T>,
+        guard: G,
         deadline: Instant,
-    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
         self.wait_until(guard, time::at(deadline))
     }
 
@@ -167,12 +166,12 @@ impl Condvar {
     ///
     /// # Blocking
     /// As [`Condvar::wait`], again and again.
-    pub fn wait_while<'a, T: NoUninit + CheckedBitPattern>(
+    pub fn wait_while<G: WaitGuard>(
         &self,
-        mut guard: MutexGuard<'a, T>,
-        mut condition: impl FnMut(&mut T) -> bool,
-    ) -> Result<MutexGuard<'a, T>, LockError> {
-        while condition(&mut guard) {
+        mut guard: G,
+        mut condition: impl FnMut(&mut G::Value) -> bool,
+    ) -> Result<G, LockError> {
+        while guard.look(&mut condition) {
             guard = self.wait(guard)?;
         }
         Ok(guard)
@@ -186,15 +185,15 @@ impl Condvar {
     ///
     /// # Blocking
     /// As [`Condvar::wait_timeout`].
-    pub fn wait_timeout_while<'a, T: NoUninit + CheckedBitPattern>(
+    pub fn wait_timeout_while<G: WaitGuard>(
         &self,
-        mut guard: MutexGuard<'a, T>,
+        mut guard: G,
         timeout: Duration,
-        mut condition: impl FnMut(&mut T) -> bool,
-    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+        mut condition: impl FnMut(&mut G::Value) -> bool,
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
         let deadline = time::after(timeout);
         let mut timed_out = false;
-        while condition(&mut guard) {
+        while guard.look(&mut condition) {
             if timed_out {
                 return Ok((guard, WaitTimeoutResult { timed_out }));
             }
@@ -204,16 +203,16 @@ impl Condvar {
         Ok((guard, WaitTimeoutResult { timed_out: false }))
     }
 
-    fn wait_until<'a, T: NoUninit + CheckedBitPattern>(
+    fn wait_until<G: WaitGuard>(
         &self,
-        guard: MutexGuard<'a, T>,
+        guard: G,
         deadline: u64,
-    ) -> Result<(MutexGuard<'a, T>, WaitTimeoutResult), LockError> {
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
         let condvar = self.joint.settled()?;
         let token = condvar.announce();
-        let mutex = guard.into_mutex();
+        let rest = guard.pause()?;
         let timed_out = !condvar.wait(token, self.joint.strategy, deadline);
-        Ok((mutex.lock_until(NEVER)?, WaitTimeoutResult { timed_out }))
+        Ok((G::resume(rest)?, WaitTimeoutResult { timed_out }))
     }
 
     /// Wakes one waiter, if there is one.

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code, reason = "refers to the value in shared memory")]
 
-use super::Mutex;
 use super::hold::{Hold, Repair};
+use super::wait_guard::{Paused, WaitGuard};
+use super::{LockError, Mutex};
+use bytemuck::{CheckedBitPattern, NoUninit};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -27,12 +29,6 @@ impl<'a, T> MutexGuard<'a, T> {
     pub(super) fn new(mutex: &'a Mutex<T>, hold: Hold<'a>) -> Self {
         MutexGuard { mutex, hold }
     }
-
-    /// Releases the lock, and gives the mutex to acquire it again.
-    pub(super) fn into_mutex(self) -> &'a Mutex<T> {
-        drop(self.hold);
-        self.mutex
-    }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
@@ -50,6 +46,27 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
         unsafe { self.mutex.value().as_mut() }
+    }
+}
+
+impl<'a, T: NoUninit + CheckedBitPattern> Paused for MutexGuard<'a, T> {
+    type Rest = &'a Mutex<T>;
+
+    fn pause(self) -> Result<Self::Rest, LockError> {
+        self.hold.pause()?;
+        Ok(self.mutex)
+    }
+
+    fn resume(mutex: Self::Rest) -> Result<Self, LockError> {
+        mutex.lock()
+    }
+}
+
+impl<T: NoUninit + CheckedBitPattern> WaitGuard for MutexGuard<'_, T> {
+    type Value = T;
+
+    fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> R {
+        look(self)
     }
 }
 

@@ -142,6 +142,15 @@ impl<'a> Hold<'a> {
         }
         Hold { handle, epoch, slot, thread: PhantomData }
     }
+
+    /// Releases the lock, of the process that acquired it.
+    pub(super) fn pause(self) -> Result<(), LockError> {
+        if List::of_epoch(self.epoch).or_else(|| List::of_epoch(!self.epoch)).is_none() {
+            return Err(LockError::Forked);
+        }
+        drop(self);
+        Ok(())
+    }
 }
 
 /// Lets go in a thread that panics, or did when it acquired the lock, or not at all in a forked child.

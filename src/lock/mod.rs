@@ -23,6 +23,7 @@ mod rwlock_guard;
 mod rwlock_share;
 mod semaphore;
 mod view;
+mod wait_guard;
 
 #[cfg(feature = "serde")]
 pub(crate) use handle::Handle;
@@ -44,3 +45,4 @@ pub use rwlock::RwLock;
 pub use rwlock_guard::{RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 pub use semaphore::Semaphore;
 pub(crate) use view::{LockView, depth, look};
+pub use wait_guard::WaitGuard;

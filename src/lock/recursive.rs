@@ -5,6 +5,7 @@
 use super::LockError;
 use super::handle::Handle;
 use super::mutex::{NO_VALUE, plan, show};
+use super::wait_guard::{Paused, WaitGuard};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
 use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
 use crate::sync::local::Ordering::Relaxed;
@@ -15,6 +16,7 @@ use crate::{Error, Result};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::NonNull;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
@@ -303,6 +305,73 @@ impl<T> Drop for RecursiveMutexGuard<'_, T> {
             return;
         }
         handle.depth().store(left, Relaxed);
+    }
+}
+
+/// What is left of a guard while the lock is let go altogether.
+pub(super) struct Rest<'a, T> {
+    mutex: &'a RecursiveMutex<T>,
+    /// How often it was acquired.
+    depth: u32,
+    /// The value as it was.
+    value: T,
+}
+
+impl<'a, T: NoUninit + CheckedBitPattern> Paused for RecursiveMutexGuard<'a, T> {
+    type Rest = Rest<'a, T>;
+
+    fn pause(self) -> Result<Self::Rest, LockError> {
+        let mutex = self.mutex;
+        let list = List::of_epoch(self.epoch).ok_or(LockError::Forked)?;
+        let depth = mutex.handle.depth().load(Relaxed);
+        let rest = Rest { mutex, depth, value: self.get() };
+        mem::forget(self);
+        mutex.handle.leave_as_it_is();
+        mutex.release(list);
+        Ok(rest)
+    }
+
+    /// Where the value was left inconsistent, the other guards of the caller still have the lock.
+    fn resume(Rest { mutex, depth, value }: Self::Rest) -> Result<Self, LockError> {
+        let handle = &mutex.handle;
+        let list = handle.list()?;
+        // SAFETY: this thread's list; the handle keeps the lock mapped, and if it is dropped while the
+        // lock is linked, for as long as that.
+        unsafe { handle.lock(list, NEVER) }.map_err(LockError::of)?;
+        let found = handle.enter(list);
+        let valid = mutex.is_valid();
+        if found == Condition::Clean && valid {
+            handle.depth().store(depth, Relaxed);
+            return Ok(RecursiveMutexGuard::new(mutex, list));
+        }
+        let error = LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE));
+        let before = match found {
+            Condition::Clean => 0,
+            _ => handle.begin_repair(list),
+        };
+        if depth == 1 {
+            handle.relinquish(before);
+            mutex.release(list);
+        } else {
+            if !valid {
+                // SAFETY: the object's place for a `T`, which is the owner's.
+                unsafe { mutex.value.write(value) };
+            }
+            handle.poison(list);
+            handle.depth().store(depth - 1, Relaxed);
+        }
+        Err(error)
+    }
+}
+
+impl<T: NoUninit + CheckedBitPattern> WaitGuard for RecursiveMutexGuard<'_, T> {
+    type Value = T;
+
+    fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.get();
+        let result = look(&mut value);
+        self.set(value);
+        result
     }
 }
 
