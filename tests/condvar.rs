@@ -522,9 +522,7 @@ fn nothing_is_lost_to_kills_at_random_moments() {
         // One at a time: a lost notification leaves it there.
         *number.lock_or_repair(|_| ()).unwrap() += 1;
         condvar.notify_one().unwrap();
-        for _ in 0..random.below(20) {
-            thread::yield_now();
-        }
+        random.pause(100);
         let index = kill % 3;
         takers[index].process().kill().unwrap();
         drop(std::mem::replace(&mut takers[index], take()).join());

@@ -582,9 +582,7 @@ fn exclusion_holds_while_holders_and_waiters_are_killed() {
     let (mut last, mut killed) = (0, 0);
     while killed < 400 {
         let index = random.below(4) as usize;
-        for _ in 0..random.below(200) {
-            thread::yield_now();
-        }
+        random.pause(1000);
         children[index].process().kill().unwrap();
         assert!(matches!(
             std::mem::replace(&mut children[index], start(mutex.clone())).join(),

@@ -11,7 +11,6 @@ use commons::{AtomicU64, Error, LockError, Once, OnceCell, Origin, Process, Segm
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// A child that is at it and does not come to the end.
@@ -233,9 +232,7 @@ fn it_comes_to_an_end_whoever_is_killed() {
         };
         let mut crowd: Vec<_> = (0..6).map(start).collect();
         for _ in 0..random.below(4) {
-            for _ in 0..random.below(50) {
-                thread::yield_now();
-            }
+            random.pause(250);
             crowd.swap_remove(random.below(crowd.len() as u64) as usize).kill();
         }
         once.call_once(|| ()).unwrap();

@@ -419,9 +419,7 @@ fn a_semaphore_loses_no_wake_to_kills_at_random_moments() {
     let mut releaser = release(semaphore.clone());
     let (mut slow, kills) = (0, 150);
     for kill in 0..kills {
-        for _ in 0..random.below(100) {
-            thread::yield_now();
-        }
+        random.pause(500);
         if random.below(2) == 0 {
             releaser.process().kill().unwrap();
             drop(releaser.join());
@@ -473,9 +471,7 @@ fn permits_are_conserved_and_exclusive_under_kills_at_random_moments() {
         let mut children: Vec<_> = (0..4).map(|_| again()).collect();
         let kills = 80;
         for _ in 0..kills {
-            for _ in 0..random.below(200) {
-                thread::yield_now();
-            }
+            random.pause(1000);
             let index = random.below(4) as usize;
             children[index].process().kill().unwrap();
             let ended = std::mem::replace(&mut children[index], again()).join();

@@ -415,8 +415,8 @@ fn is_asleep(thread: u32) -> bool {
     let path = format!("/proc/{thread}/syscall");
     let line = match fs::read_to_string(&path) {
         Ok(line) => line,
-        // It has just ended.
-        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return false,
+        // It has just ended, and may have been reaped.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => return false,
         Err(e) => panic!("{path}: {e}"),
     };
     let mut words = line.split_ascii_whitespace();
@@ -534,6 +534,11 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Lets the others work for less than this many microseconds.
+    pub(crate) fn pause(&mut self, microseconds: u64) {
+        std::thread::sleep(Duration::from_micros(self.below(microseconds)));
     }
 
     /// From 0 up to, and without, `limit`.
