@@ -159,6 +159,20 @@ fn one_producers_messages_keep_their_order_and_go_to_one_consumer_each() {
 }
 
 #[test]
+fn who_waits_for_room_is_woken_by_who_makes_it() {
+    check("queue of 1, a producer waits for room", || {
+        let shared = Shared::new(1);
+        shared.send(1, 1);
+        let producer = thread::spawn({
+            let shared = shared.clone();
+            move || shared.send(1, 2)
+        });
+        assert_eq!([shared.recv(2), shared.recv(2)], [1, 2]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
 fn a_dead_producer_stops_nobody() {
     for point in [None, Some(Point::Claimed), Some(Point::Written), Some(Point::Published)] {
         check(&format!("queue of 2, a producer dies at {point:?}"), move || {
