@@ -208,19 +208,18 @@ impl Shared {
         let mut cursor = ReadCursor::at(ring).expect("positions agree");
         let mut last = after;
         while last < limit {
-            let slot = match cursor.one() {
-                Some(slot) => slot,
+            let value = match cursor.one() {
+                Some(slot) => self.read(slot),
                 None => match self.wait_for_items(&mut cursor) {
-                    Ok(span) => span.slot,
+                    Ok(span) => match cursor.express(ring) {
+                        Some([value, same]) => {
+                            assert_eq!(value, same, "an express copy is torn");
+                            value
+                        }
+                        None => self.read(span.slot),
+                    },
                     Err(gone) => return (last, Some(gone)),
                 },
-            };
-            let value = match cursor.express(ring) {
-                Some([value, same]) => {
-                    assert_eq!(value, same, "an express copy is torn");
-                    value
-                }
-                None => self.read(slot),
             };
             assert_eq!(value, last + 1, "an item is lost, repeated or not yet written");
             cursor.release(ring, 1);

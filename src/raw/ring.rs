@@ -272,8 +272,9 @@ pub(crate) struct ReadCursor {
     lap: u64,
     /// The oldest slot; up to a capacity too high before a new lap is begun.
     slot: u64,
-    /// The slots of this lap below this one are known to be published. At most a capacity.
-    published_below: u64,
+    /// The slots of this lap below this one are known to be published, and not to be the newest: so
+    /// there is no express copy of them. At most a capacity.
+    plain_below: u64,
     /// The last tail seen: at most the real one.
     tail_seen: u64,
 }
@@ -288,13 +289,13 @@ impl ReadCursor {
             return Err(Contradiction);
         }
         let slot = head % ring.capacity;
-        Ok(ReadCursor { lap: head - slot, slot, published_below: 0, tail_seen })
+        Ok(ReadCursor { lap: head - slot, slot, plain_below: 0, tail_seen })
     }
 
-    /// The oldest published slot, if one is known in this lap.
+    /// The oldest published slot, if one is known in this lap and it is not the newest.
     #[inline(always)]
     pub(crate) fn one(&self) -> Option<u64> {
-        (self.slot < self.published_below).then_some(self.slot)
+        (self.slot < self.plain_below).then_some(self.slot)
     }
 
     /// The published slots; looks at the producer's position only where those known of are fewer
@@ -316,7 +317,7 @@ impl ReadCursor {
             }
             self.tail_seen = tail;
         }
-        self.published_below = ring.capacity.min(slot + count);
+        self.plain_below = ring.capacity.min(slot + count.saturating_sub(1));
         Ok(Span { slot, count })
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod ofd;
 pub(crate) mod per_process;
+pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod robust;
 pub(crate) mod setup;

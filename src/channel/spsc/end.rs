@@ -109,6 +109,14 @@ impl Side for ReadCursor {
     }
 }
 
+/// Not the fork epoch of any process.
+const NO_EPOCH: u32 = u32::MAX;
+
+/// The epoch in which an end may leave out the fence before it looks for sleepers.
+fn quick_epoch(epoch: u32, registered: bool) -> u32 {
+    if registered { epoch } else { NO_EPOCH }
+}
+
 /// One end of a ring, without the type of what goes through it.
 #[derive(Debug)]
 pub(in crate::channel) struct End<S: Side> {
@@ -117,7 +125,9 @@ pub(in crate::channel) struct End<S: Side> {
     /// The word that holds this process's fork epoch, and the epoch in which this end is ours.
     epoch_word: &'static AtomicU32,
     epoch: u32,
-    /// Whether sleepers reach this process with their barrier.
+    /// That epoch, if sleepers reach this process with their barrier; otherwise [`NO_EPOCH`].
+    quick_epoch: u32,
+    /// Whether they do.
     registered: bool,
     strategy: WaitStrategy,
     slip: Slip,
@@ -153,13 +163,14 @@ impl<S: Side> End<S> {
         attachment.prefault();
         // A peer that sleeps is to watch this process from now on.
         S::peer_cell(ring.control).wake();
-        let epoch = fork::epoch();
+        let (epoch, registered) = (fork::epoch(), membarrier::register());
         Ok(End {
             cursor,
             parts,
             epoch_word: fork::epoch_word(),
             epoch,
-            registered: membarrier::register(),
+            quick_epoch: quick_epoch(epoch, registered),
+            registered,
             strategy: WaitStrategy::default(),
             slip: Slip::new(),
             per_item: 1,
@@ -204,12 +215,13 @@ impl<S: Side> End<S> {
         self.abandoned = true;
     }
 
-    /// The first slot that is this side's, if one is known. What is asked first, for it is all that
-    /// most operations need.
+    /// The first slot that is this side's, if one is known, this end is this process's, and sleepers
+    /// reach the process with their barrier. What is asked first, for it is all that most operations
+    /// need.
     #[inline(always)]
-    fn known_one(&self) -> Option<u64> {
+    pub(in crate::channel) fn known_one(&self) -> Option<u64> {
         // Relaxed: the page is this process's own.
-        if self.epoch_word.load(Ordering::Relaxed) != self.epoch {
+        if self.epoch_word.load(Ordering::Relaxed) != self.quick_epoch {
             return None;
         }
         self.cursor.one(self.ring())
@@ -287,7 +299,11 @@ impl<S: Side> End<S> {
         let look = |cursor: &mut S, wanted| {
             cursor.span(ring, wanted).map_err(|Contradiction| contradiction())
         };
-        let mut found = look(&mut self.cursor, fewest)?;
+        let mut found = look(&mut self.cursor, 0)?;
+        if found.count > fewest {
+            return Ok(found);
+        }
+        found = look(&mut self.cursor, fewest + 1)?;
         if S::FALLS_BACK
             && found.count < ring.capacity / 4
             && strategy != WaitStrategy::Park
@@ -403,6 +419,7 @@ impl<S: Side> End<S> {
         self.attachment.settle()?;
         self.registered = membarrier::register();
         self.epoch = epoch;
+        self.quick_epoch = quick_epoch(epoch, self.registered);
         Ok(())
     }
 }
