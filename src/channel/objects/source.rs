@@ -6,7 +6,9 @@
 use super::end::End;
 use super::handles::{ObjectQueue, Receiver, Sender};
 use super::joinable::JoinableQueue;
-use super::wait::{AllDone, Goal, Hope, Message, Room, Waiting};
+#[cfg(feature = "tokio")]
+use super::wait::AllDone;
+use super::wait::{Goal, Hope, Message, Room, Waiting};
 use crate::Result;
 use crate::channel::{ChannelError, Departure};
 use crate::member::{Doubt, Stamp};
@@ -207,6 +209,7 @@ sources! {
         WriteSource write_source |end| Wanted(end.wanted.shared());
 }
 
+#[cfg(feature = "tokio")]
 impl<T> JoinableQueue<T> {
     /// How to wait until nothing is unfinished.
     pub(crate) fn done_source(&self) -> Result<Box<dyn Source>> {
