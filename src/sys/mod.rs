@@ -11,6 +11,7 @@ pub(crate) mod membarrier;
 pub(crate) mod ofd;
 pub(crate) mod per_process;
 pub(crate) mod process;
+pub(crate) mod rights;
 pub(crate) mod robust;
 pub(crate) mod setup;
 pub(crate) mod task;
