@@ -5,7 +5,10 @@
 use commons::broadcast::Broadcast;
 use commons::pipe::Pipe;
 use commons::spsc::Ring;
-use commons::{Array, AtomicBool, AtomicU64, Latest, Queue, Segment, Value, inspect, queue};
+use commons::{
+    Array, AtomicBool, AtomicU64, JoinableQueue, Latest, ObjectQueue, Queue, Segment, Value,
+    inspect, objects, queue, records,
+};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -15,10 +18,13 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::var_os("COMMONS_SHM_DIR").map_or_else(|| "/dev/shm".into(), PathBuf::from)
 });
 
-/// A segment with two rings and one cell of each kind that are in use.
+/// What goes through queues of objects and pipes.
+type Object = (u32, String);
+
+/// A segment with one object of each kind, and more of some, that are in use.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let name = "sound";
-    let segment = Segment::create(name, 1 << 17).expect("room for a small segment");
+    let segment = Segment::create(name, 1 << 18).expect("room for a small segment");
     for label in ["one", "two"] {
         let ring = Ring::<u64>::new_in(&segment, label, 16).expect("room for a small ring");
         ring.producer().expect("nobody else's").push_all(&[1, 2, 3]).expect("room for three");
@@ -37,13 +43,42 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     again.try_send(1).expect("room for one");
     let news = Broadcast::<u64>::new_in(&segment, "news", 2).expect(room);
     news.sender().expect("nobody else's").send_all(&[1, 2, 3, 4]).expect("a sound broadcast");
-    let pipe: Pipe = Pipe::new_in(&segment, "pipe", 128).expect(room);
+    let room_for_it = "room for a message";
+    let pipe = Pipe::<Object>::new_in(&segment, "pipe", 128).expect(room);
     let mut first = pipe.first().expect("nobody else's");
-    first.send_bytes(b"short").expect("room for a message");
-    first.send_bytes(b"longer than a grain").expect("room for a message");
+    first.send_bytes(b"short").expect(room_for_it);
+    first.send_bytes(b"longer than a grain").expect(room_for_it);
+    first.send(&object(3)).expect(room_for_it);
+    let records = records::Ring::new_in(&segment, "records", 256).expect(room);
+    let mut producer = records.producer().expect("nobody else's");
+    for length in [5, 12, 13, 100] {
+        producer.send(&vec![7; length]).expect(room_for_it);
+    }
+    let objects = objects::Builder::new(256).in_flight(4).new_in(&segment, "objects").expect(room);
+    let again = objects::Builder::new(512).in_flight(4).redeliver(64);
+    let tasks = again.new_joinable_in(&segment, "tasks").expect(room);
+    for length in [0, 5, 40] {
+        objects.send(&object(length)).expect(room_for_it);
+        tasks.send(&object(length)).expect(room_for_it);
+    }
+    // One is with a worker, one comes again, one is to be taken.
+    std::mem::forget(tasks.recv());
+    drop(tasks.recv());
     let bytes = std::fs::read(DIRECTORY.join(name)).expect("a file behind the name");
     Segment::unlink(name).expect("a name to take away");
     bytes
+});
+
+fn object(length: usize) -> Object {
+    (7, "x".repeat(length))
+}
+
+/// Offsets of words in lines of the sound segment, behind the table, that have any bits, or follow one.
+static TARGETS: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let lines: Vec<bool> = SOUND.chunks(64).map(|line| line.iter().any(|&b| b != 0)).collect();
+    let is_used = |&i: &usize| lines[i] || lines[i - 1];
+    let used = ((256 + 65536) / 64..lines.len()).filter(is_used);
+    used.flat_map(|i| (0..8).map(move |word| 64 * i + 8 * word)).collect()
 });
 
 /// A ring of its own.
@@ -65,8 +100,11 @@ fuzz_target!(|input: &[u8]| {
             for change in rest.chunks_exact(11) {
                 let at = u16::from_le_bytes([change[0], change[1]]);
                 // The header, or the blocks, which lie behind the table of participants.
-                let at = if change[2] % 2 == 0 { at % 256 } else { at % 20000 } as usize;
-                let at = if change[2] % 2 == 0 { at } else { 256 + 65536 + at };
+                let at = match change[2] % 4 {
+                    0 => usize::from(at % 256),
+                    1 => 256 + 65536 + usize::from(at % 20000),
+                    _ => TARGETS[usize::from(at) % TARGETS.len()] + usize::from(change[2] / 4 % 8),
+                };
                 if let Some(place) = bytes.get_mut(at..at + 8) {
                     place.copy_from_slice(&change[3..]);
                 }
@@ -109,6 +147,15 @@ fn use_it(name: &str) {
         }
         if let Ok(pipe) = Pipe::open_in(&segment, "pipe") {
             use_pipe(&pipe);
+        }
+        if let Ok(records) = records::Ring::open_in(&segment, "records") {
+            use_records(&records);
+        }
+        if let Ok(objects) = ObjectQueue::open_in(&segment, "objects") {
+            use_objects(&objects);
+        }
+        if let Ok(tasks) = JoinableQueue::open_in(&segment, "tasks") {
+            use_tasks(&tasks);
         }
         let _ = Ring::<[u32; 3]>::new_in(&segment, "three", 5);
         let _ = segment.remove("two");
@@ -181,7 +228,52 @@ fn use_broadcast(broadcast: &Broadcast<u64>) {
     }
 }
 
-fn use_pipe(pipe: &Pipe) {
+fn use_records(ring: &records::Ring) {
+    let wait = Duration::from_millis(1);
+    let (producer, consumer) = (ring.producer(), ring.consumer());
+    if let Ok(mut producer) = producer {
+        let _ = (producer.try_send(&[7; 5]), producer.send_timeout(&[7; 600], wait));
+        let _ = producer.try_reserve(40).map(|grant| grant.commit(9));
+    }
+    if let Ok(mut consumer) = consumer {
+        let mut record = Vec::new();
+        let _ = consumer.try_peek().map(|lent| lent.len());
+        for _ in 0..20 {
+            let _ = consumer.try_recv(&mut record);
+        }
+        let _ = consumer.recv_timeout(&mut record, wait);
+        let _ = (consumer.used(), consumer.discarded(), consumer.is_empty());
+    }
+}
+
+fn use_objects(queue: &ObjectQueue<Object>) {
+    let wait = Duration::from_millis(1);
+    let _ = (queue.len(), queue.is_full(), queue.lost_in_flight(), queue.lost_numbers());
+    for length in 0..10 {
+        let _ = queue.try_send(&object(9 * length));
+    }
+    let _ = queue.send_timeout(&object(1000), wait);
+    for _ in 0..20 {
+        let _ = queue.try_recv();
+    }
+    let _ = queue.recv_timeout(wait);
+    drop((queue.sender(), queue.receiver()));
+}
+
+fn use_tasks(queue: &JoinableQueue<Object>) {
+    let wait = Duration::from_millis(1);
+    let _ = (queue.len(), queue.is_full(), queue.failed(), queue.unfinished());
+    for length in 0..10 {
+        let _ = queue.try_send(&object(9 * length));
+    }
+    for _ in 0..10 {
+        let _ = queue.try_recv().map(|task| (task.number(), task.is_redelivered(), task.done()));
+        let _ = (queue.try_recv().map(drop), queue.try_get(), queue.task_done());
+    }
+    let _ = (queue.recv_timeout(wait).map(drop), queue.join_timeout(wait));
+}
+
+fn use_pipe(pipe: &Pipe<Object>) {
     let wait = Duration::from_millis(1);
     let (first, second) = (pipe.first(), pipe.second());
     if let Ok(mut first) = first {
@@ -191,7 +283,7 @@ fn use_pipe(pipe: &Pipe) {
     if let Ok(mut second) = second {
         let _ = second.poll(wait);
         for _ in 0..20 {
-            let _ = second.try_recv_bytes();
+            let _ = (second.try_recv_bytes(), second.try_recv());
         }
         let _ = second.recv_bytes_timeout(wait);
     }

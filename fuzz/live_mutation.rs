@@ -5,6 +5,8 @@
 //! are in this thread's robust list, and the claim of the heap, which is waited for.
 #![no_main]
 
+mod live_queues;
+
 use bytemuck::{CheckedBitPattern, NoUninit};
 use commons::broadcast::Broadcast;
 use commons::spsc::{Consumer, Element, Producer, Ring};
@@ -37,9 +39,13 @@ struct Mixed {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&kind, script)) = input.split_first() else { return };
-    match kind % 5 {
+    match kind % 9 {
         3 => play_broadcast(script),
         4 => play_records(script),
+        5 => live_queues::play_queue(script),
+        6 => live_queues::play_objects(script),
+        7 => live_queues::play_tasks(script),
+        8 => live_queues::play_pipe(script),
         0 => play(script, true, |v| assert!(v == (v as u8 != 0))),
         1 => play(script, if script.len() % 2 == 0 { Colour::Green } else { Colour::Red }, |v| {
             assert!(matches!(v, Colour::Red | Colour::Green | Colour::Blue));
@@ -226,12 +232,18 @@ const HEAP: usize = HEADER + 1024 * PLACE;
 /// Writes one of the values that are most likely to lead somewhere, anywhere but where peers are
 /// trusted.
 fn scribble(mapping: &MmapRaw, step: &[u8]) {
+    let heap = |word| HEAP + word * 8 % (mapping.len() - HEAP).min(4096);
+    scribble_in(mapping, step, heap);
+}
+
+/// The same, with the words of the heap that may be meant.
+fn scribble_in(mapping: &MmapRaw, step: &[u8], heap: impl FnOnce(usize) -> usize) {
     let word = usize::from(u16::from_le_bytes([step[1], step[2]]));
     let at = match step[0] / 16 % 4 {
         0 => word * 8 % HEADER,
         // The places that are in use.
         1 => HEADER + word * 8 % (4 * PLACE),
-        _ => HEAP + word * 8 % (mapping.len() - HEAP).min(4096),
+        _ => heap(word),
     };
     let in_table = (HEADER..HEAP).contains(&at);
     if at == 128 || in_table && (at - HEADER) % PLACE >= 48 {

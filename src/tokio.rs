@@ -1,7 +1,8 @@
 //! Channels and events in a tokio runtime (feature `tokio`).
 //!
 //! [`Async`] takes a handle and gives its operations as futures. One that finds what it wants is a `try_`
-//! operation and nothing else; one that does not waits for the handle's [`Readiness`].
+//! operation and nothing else; one that does not waits for the handle's [`Readiness`]. (At a queue of
+//! objects a `try_` operation may take a millisecond, while somebody else copies a message; see there.)
 //!
 //! All of them are cancel safe: a future that is dropped before it was ready has received nothing and sent
 //! nothing.
@@ -28,6 +29,8 @@
 
 #![allow(unsafe_code, reason = "registers a descriptor that lives as long as its owner")]
 
+#[cfg(feature = "serde")]
+use crate::channel::objects::{self, JoinableQueue, ObjectQueue};
 use crate::channel::pipe::{self, PipeError};
 use crate::channel::queue::Queue;
 use crate::channel::{ChannelError, Rejected, broadcast, queue, spsc};
@@ -74,6 +77,14 @@ directions! {
     pipe::Reader<T>: to_receive by recv;
     pipe::Writer<T>: to_send by send;
     pipe::Connection<T>: to_receive by recv, to_send by send;
+}
+
+#[cfg(feature = "serde")]
+directions! {
+    objects::Receiver<T>: to_receive by recv;
+    objects::Sender<T>: to_send by send;
+    ObjectQueue<T>: to_receive by recv, to_send by send;
+    JoinableQueue<T>: to_receive by recv, to_send by send;
 }
 
 impl Directions for Event {
@@ -312,6 +323,82 @@ pipes! {
     Reader: recv;
     Writer: send;
     Connection: recv send;
+}
+
+#[cfg(feature = "serde")]
+macro_rules! sending_objects {
+    ($($handle:ident),*) => {
+        $(impl<T: serde::Serialize> Async<$handle<T>> {
+            /// Serialises an object and sends it, waiting for room. Others get what is free in the
+            /// meantime, if they need less.
+            ///
+            /// # Errors
+            /// As [`objects::Sender::try_send`], without [`ChannelError::Full`];
+            /// [`ChannelError::Closed`] while the runtime shuts down.
+            pub async fn send(&self, object: &T) -> Result<(), ChannelError> {
+                loop {
+                    match self.handle.try_send(object) {
+                        Err(ChannelError::Full) => ready(&self.to_send).await?,
+                        other => return other,
+                    }
+                }
+            }
+        })*
+    };
+}
+
+#[cfg(feature = "serde")]
+macro_rules! receiving_objects {
+    ($($handle:ident gives $received:ty),*) => {
+        $(impl<T: serde::de::DeserializeOwned> Async<$handle<T>> {
+            /// Takes the next one, waiting for it.
+            ///
+            /// # Errors
+            /// As [`objects::Receiver::recv`]; [`ChannelError::Closed`] while the runtime shuts
+            /// down.
+            pub async fn recv(&self) -> Result<$received, ChannelError> {
+                loop {
+                    match self.handle.try_recv() {
+                        Err(ChannelError::Empty) => ready(&self.to_receive).await?,
+                        other => return other,
+                    }
+                }
+            }
+        })*
+    };
+}
+
+#[cfg(feature = "serde")]
+use objects::{Receiver as ObjectReceiver, Sender as ObjectSender};
+
+#[cfg(feature = "serde")]
+sending_objects!(ObjectSender, ObjectQueue, JoinableQueue);
+#[cfg(feature = "serde")]
+receiving_objects!(
+    ObjectReceiver gives T,
+    ObjectQueue gives T,
+    JoinableQueue gives objects::Task<'_, T>
+);
+
+#[cfg(feature = "serde")]
+impl<T> Async<JoinableQueue<T>> {
+    /// Waits until every task that was sent is finished, or has failed.
+    ///
+    /// # Errors
+    /// As [`JoinableQueue::join`]; [`ChannelError::Closed`] while the runtime shuts down.
+    pub async fn join(&self) -> Result<(), ChannelError> {
+        let mut done = None;
+        loop {
+            match self.handle.join_timeout(std::time::Duration::ZERO) {
+                Err(ChannelError::TimedOut) => {}
+                other => return other,
+            }
+            if done.is_none() {
+                done = Some(register(Readiness::of(self.handle.done_source()?)?)?);
+            }
+            ready(&done).await?;
+        }
+    }
 }
 
 impl Async<Event> {

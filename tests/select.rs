@@ -5,10 +5,10 @@
 
 mod common;
 
-use common::{child, in_child, raw_fork, thread_id, wait_until_asleep, watchdog};
+use common::{assert_died, child, in_child, raw_fork, thread_id, wait_until_asleep, watchdog};
 use commons::{
-    ChannelError, Departure, Error, Event, Queue, Readable, Readiness, Reset, Select, WaitStrategy,
-    Waitable, broadcast, queue, spsc, wait_any,
+    ChannelError, Departure, Error, Event, JoinableQueue, ObjectQueue, Queue, Readable, Readiness,
+    Reset, Select, WaitStrategy, Waitable, broadcast, objects, queue, spsc, wait_any,
 };
 use std::fs;
 use std::io::Write;
@@ -157,6 +157,7 @@ fn things() -> Vec<(&'static str, Thing, Act)> {
         std::mem::forget(sender);
     };
     things.push(("news", to_receive(receiver), Box::new(act)));
+    things.extend(things_of_objects());
     let (sender, receiver) = broadcast::channel::<u64>(1).unwrap();
     things.push(("no news", to_receive(receiver), Box::new(|| drop(sender))));
     for reset in [Reset::Manual, Reset::Auto] {
@@ -168,6 +169,82 @@ fn things() -> Vec<(&'static str, Thing, Act)> {
     let event = Event::new(Reset::Manual).unwrap();
     let waited = event.clone();
     things.push(("pulse", to_receive(waited), Box::new(move || event.pulse().unwrap())));
+    things
+}
+
+/// The same of queues of objects.
+fn things_of_objects() -> Vec<(&'static str, Thing, Act)> {
+    let mut things: Vec<(&'static str, Thing, Act)> = Vec::new();
+    let (sender, receiver) = objects::bounded::<u64>(128).unwrap();
+    let act = move || {
+        sender.send(&1).unwrap();
+        std::mem::forget(sender);
+    };
+    things.push(("object", to_receive(receiver), Box::new(act)));
+    let (sender, receiver) = objects::bounded::<u64>(128).unwrap();
+    things.push(("no sender of objects", to_receive(receiver), Box::new(|| drop(sender))));
+    let queue = objects::Builder::new(128).limit(1).build::<u64>().unwrap();
+    queue.send(&1).unwrap();
+    let other = queue.clone();
+    let act = move || {
+        queue.recv().unwrap();
+        std::mem::forget(queue);
+    };
+    things.push(("room", to_send(other), Box::new(act)));
+    let (sender, receiver) = objects::Builder::new(128).limit(1).ends::<u64>().unwrap();
+    sender.send(&1).unwrap();
+    things.push(("no receiver of objects", to_send(sender), Box::new(|| drop(receiver))));
+    // What was refused needs more than the first object that goes leaves.
+    let queue = ObjectQueue::<Vec<u8>>::new(128).unwrap();
+    (0..7).for_each(|_| queue.send(&vec![3; 10]).unwrap());
+    let other = queue.clone();
+    assert_eq!(other.try_send(&vec![4; 40]), Err(ChannelError::Full));
+    let act = move || {
+        // The row that it needs does not begin in the last grain.
+        (0..4).for_each(|_| drop(queue.recv().unwrap()));
+        std::mem::forget(queue);
+    };
+    things.push(("room for what was refused", to_send(other), Box::new(act)));
+    let tasks = JoinableQueue::<u64>::new(128).unwrap();
+    let other = tasks.clone();
+    things.push(("task", to_receive(other), Box::new(move || tasks.send(&1).unwrap())));
+    // One task is there, and cannot be taken before another is finished.
+    let tasks = objects::Builder::new(128).in_flight(1).build_joinable::<u64>().unwrap();
+    tasks.send(&1).unwrap();
+    tasks.send(&2).unwrap();
+    assert_eq!(tasks.get(), Ok(1));
+    let other = tasks.clone();
+    things.push((
+        "task that may be taken",
+        to_receive(other),
+        Box::new(move || {
+            tasks.task_done().unwrap();
+            std::mem::forget(tasks);
+        }),
+    ));
+    // One that comes again.
+    let tasks =
+        objects::Builder::new(128).in_flight(1).redeliver(16).build_joinable::<u64>().unwrap();
+    tasks.send(&1).unwrap();
+    let (taken, other) = (tasks.clone(), tasks.clone());
+    let (began, begins) = mpsc::channel();
+    let (ends, end) = mpsc::channel::<()>();
+    let worker = thread::spawn(move || {
+        let task = taken.recv().unwrap();
+        began.send(()).unwrap();
+        end.recv().unwrap_err();
+        drop(task);
+    });
+    begins.recv().unwrap();
+    things.push((
+        "task that comes again",
+        to_receive(other),
+        Box::new(move || {
+            drop(ends);
+            worker.join().unwrap();
+            std::mem::forget(tasks);
+        }),
+    ));
     things
 }
 
@@ -238,16 +315,115 @@ fn a_sleeping_wait_is_ended_by_the_death_of_who_could_bring_something() {
             // Those before it are gone.
             assert_eq!(select.wait().unwrap(), 0);
             killer.join().unwrap();
-            let died = ChannelError::Disconnected(Departure::Died { pid: Some(pid) });
             let told = match i {
                 0 => consumer.try_pop().map(drop),
                 1 => receiver.try_recv().map(drop),
                 2 => listener.try_recv().map(drop),
                 _ => full.try_push(2).map_err(|rejected| rejected.reason),
             };
-            assert_eq!(told, Err(died));
+            assert_died(&told, pid);
         }
     }
+}
+
+#[test]
+fn a_wait_at_objects_is_ended_by_a_death() {
+    let _watchdog = watchdog();
+    for with_descriptor in [false, true] {
+        let (sender, receiver) = objects::bounded::<u64>(128).unwrap();
+        let (full, drained) = objects::Builder::new(128).limit(1).ends::<u64>().unwrap();
+        full.send(&1).unwrap();
+        let redelivers = objects::Builder::new(128).redeliver(16);
+        let tasks = redelivers.build_joinable::<u64>().unwrap();
+        tasks.send(&7).unwrap();
+        let theirs = tasks.clone();
+        let children = [
+            child(move || held(sender)),
+            child(move || held(drained)),
+            child(move || held(theirs.recv().map(std::mem::forget))),
+        ];
+        while !tasks.is_empty() {
+            thread::yield_now();
+        }
+        let (_here, there) = UnixStream::pair().unwrap();
+        for (i, child) in children.into_iter().enumerate() {
+            let pid = child.id();
+            let mut select = Select::new();
+            match i {
+                0 => select.recv(&receiver),
+                1 => select.send(&full),
+                _ => select.recv(&tasks),
+            }
+            .unwrap();
+            if with_descriptor {
+                select.fd(&there);
+            }
+            let me = thread_id();
+            let killer = thread::spawn(move || {
+                wait_until_asleep_or_polling(me);
+                child.kill();
+            });
+            assert_eq!(select.wait().unwrap(), 0);
+            killer.join().unwrap();
+            let told = match i {
+                0 => receiver.try_recv().map(drop),
+                1 => full.try_send(&2),
+                _ => {
+                    let task = tasks.try_recv().unwrap();
+                    assert!(*task == 7 && task.is_redelivered());
+                    task.done();
+                    continue;
+                }
+            };
+            assert_died(&told, pid);
+        }
+    }
+}
+
+/// A wait for its turn behind a long message is one sleep and not many looks.
+#[test]
+fn who_waits_behind_a_long_object_sleeps_until_it_is_through() {
+    let _watchdog = watchdog();
+    let queue = ObjectQueue::<Vec<u8>>::new(1024).unwrap();
+    let theirs = queue.clone();
+    let sending = child(move || theirs.send(&vec![9; 10_000]).unwrap());
+    while queue.try_send(&vec![]) != Err(ChannelError::Full) {
+        queue.try_recv().unwrap();
+    }
+    // There is room by and by, but not for others.
+    let to_send = Readiness::send(&queue).unwrap();
+    assert!(!to_send.is_ready() && !is_readable(&to_send));
+    let to_recv = Readiness::recv(&queue).unwrap();
+    assert!(to_recv.is_ready());
+    let theirs = queue.clone();
+    let receiving = thread::spawn(move || {
+        loop {
+            let received = theirs.recv().unwrap();
+            if !received.is_empty() {
+                return received;
+            }
+        }
+    });
+    assert_eq!(wait_any(&[&to_send], None).unwrap(), [0]);
+    sending.finish();
+    assert_eq!(receiving.join().unwrap(), [9; 10_000]);
+    assert_eq!(queue.try_send(&vec![]), Ok(()));
+    // One that dies in the middle of its message lets the others go on.
+    let queue = ObjectQueue::<Vec<u8>>::new(1024).unwrap();
+    let theirs = queue.clone();
+    let sending = child(move || {
+        theirs.send(&vec![9; 10_000]).unwrap();
+    });
+    let to_send = Readiness::send(&queue).unwrap();
+    // It writes as much as there is room for.
+    while queue.try_send(&vec![]) != Err(ChannelError::Full) || !queue.is_full() {}
+    while to_send.reset().unwrap() {}
+    sending.kill();
+    let theirs = queue.clone();
+    let receiving = thread::spawn(move || while theirs.recv_timeout(MOMENT).is_ok() {});
+    assert_eq!(wait_any(&[&to_send], None).unwrap(), [0]);
+    receiving.join().unwrap();
+    assert_eq!(queue.send(&vec![]), Ok(()));
 }
 
 /// In a child: has it until it is killed.
@@ -456,8 +632,7 @@ fn readiness_tells_of_messages_of_other_processes_and_of_their_death() {
     let pid = child.id();
     child.kill();
     assert_eq!(wait_any(&[&readiness], None).unwrap(), [0]);
-    let died = ChannelError::Disconnected(Departure::Died { pid: Some(pid) });
-    assert_eq!(receiver.try_recv(), Err(died));
+    assert_died(&receiver.try_recv(), pid);
 }
 
 #[test]

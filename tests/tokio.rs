@@ -4,9 +4,12 @@
 
 mod common;
 
-use common::{child, watchdog};
+use common::{assert_died, child, watchdog};
 use commons::tokio::Async;
-use commons::{ChannelError, Departure, Event, Queue, Rejected, Reset, broadcast, queue, spsc};
+use commons::{
+    ChannelError, Departure, Event, JoinableQueue, ObjectQueue, Queue, Rejected, Reset, broadcast,
+    objects, queue, spsc,
+};
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -114,7 +117,6 @@ fn the_death_of_the_other_side_ends_a_future() {
         #[allow(unreachable_code, reason = "the child returns nothing")]
         ()
     });
-    let died = ChannelError::Disconnected(Departure::Died { pid: Some(child.id()) });
     runtime().block_on(async move {
         let receiver = Async::new(receiver).unwrap();
         let mut listener = Async::new(listener).unwrap();
@@ -126,9 +128,10 @@ fn the_death_of_the_other_side_ends_a_future() {
         assert!(waits(producer.push(4)).await);
         let pid = child.id();
         let killer = std::thread::spawn(move || child.kill());
-        assert_eq!(receiver.recv().await, Err(died.clone()), "{pid}");
-        assert_eq!(listener.recv().await, Err(died.clone()));
-        assert_eq!(producer.push(4).await, Err(Rejected { value: 4, reason: died }));
+        assert_died(&receiver.recv().await, pid);
+        assert_died(&listener.recv().await, pid);
+        let Err(Rejected { value: 4, reason }) = producer.push(4).await else { panic!() };
+        assert_died(&Err::<(), _>(reason), pid);
         killer.join().unwrap();
     });
 }
@@ -181,6 +184,148 @@ fn objects_go_through_a_pipe_also_where_it_is_nearly_full() {
         assert!(reader.recv().await.unwrap_err().is_end_of_file());
     });
     child.finish();
+}
+
+#[test]
+fn objects_of_all_sizes_go_from_many_tasks_and_processes_to_many() {
+    let _watchdog = watchdog();
+    const EACH: usize = 60;
+    // Long ones are more than half of the queue, so they are sent in pieces.
+    let length = |i: usize| if i % 7 == 3 { 1500 } else { 37 * i % 700 };
+    let (sender, receiver) = objects::bounded::<(usize, Vec<u8>)>(2048).unwrap();
+    let (theirs, answers) = objects::bounded::<usize>(1024).unwrap();
+    let children: Vec<_> = (0..2)
+        .map(|_| {
+            let (receiver, theirs) = (receiver.clone(), theirs.clone());
+            child(move || {
+                while let Ok((i, bytes)) = receiver.recv() {
+                    assert_eq!(bytes, vec![i as u8; length(i)]);
+                    theirs.send(&i).unwrap();
+                }
+            })
+        })
+        .collect();
+    drop((receiver, theirs));
+    let mut received = runtime().block_on(async move {
+        let senders: Vec<_> = (0..3)
+            .map(|_| {
+                let sender = Async::new(sender.clone()).unwrap();
+                tokio::spawn(async move {
+                    for i in 0..EACH {
+                        sender.send(&(i, vec![i as u8; length(i)])).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        let answers = Async::new(answers).unwrap();
+        // The last of them goes with its task, and the children with that.
+        drop(sender);
+        let mut received = Vec::new();
+        let end = loop {
+            match answers.recv().await {
+                Ok(i) => received.push(i),
+                Err(end) => break end,
+            }
+        };
+        assert_eq!(end, ChannelError::Disconnected(Departure::Closed));
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        received
+    });
+    received.sort_unstable();
+    assert_eq!(received, (0..3 * EACH).map(|i| i / 3).collect::<Vec<_>>());
+    children.into_iter().for_each(|child| child.finish());
+}
+
+#[test]
+fn long_objects_that_are_received_by_many_tasks() {
+    let _watchdog = watchdog();
+    let (sender, receiver) = objects::bounded::<Vec<u8>>(1024).unwrap();
+    let child = child(move || {
+        for i in 0..30u8 {
+            sender.send(&vec![i; if i % 3 == 0 { 20_000 } else { 20 }]).unwrap();
+        }
+    });
+    let mut received = runtime().block_on(async move {
+        let receivers: Vec<_> = (0..3)
+            .map(|_| {
+                let receiver = Async::new(receiver.clone()).unwrap();
+                tokio::spawn(async move {
+                    let mut received = Vec::new();
+                    while let Ok(bytes) = receiver.recv().await {
+                        received.push((bytes[0], bytes.len()));
+                    }
+                    received
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for receiver in receivers {
+            all.extend(receiver.await.unwrap());
+        }
+        all
+    });
+    received.sort_unstable();
+    let expected = (0..30).map(|i| (i, if i % 3 == 0 { 20_000 } else { 20 }));
+    assert_eq!(received, expected.collect::<Vec<_>>());
+    child.finish();
+}
+
+#[test]
+fn tasks_are_taken_finished_and_waited_for() {
+    let _watchdog = watchdog();
+    let tasks = JoinableQueue::<String>::new(4096).unwrap();
+    let theirs = tasks.clone();
+    let worker = child(move || {
+        for _ in 0..20 {
+            theirs.recv().unwrap().done();
+        }
+        // Taken, and never finished.
+        let _task = theirs.recv().unwrap();
+        common::pause_for_ever();
+        #[allow(unreachable_code, reason = "the child returns nothing")]
+        ()
+    });
+    runtime().block_on(async move {
+        let tasks = Async::new(tasks).unwrap();
+        assert_eq!(tasks.join().await, Ok(()));
+        assert!(waits(tasks.recv()).await);
+        for i in 0..20 {
+            tasks.send(&format!("task {i}")).await.unwrap();
+        }
+        tasks.join().await.unwrap();
+        tasks.send(&"the last".to_owned()).await.unwrap();
+        while !tasks.get_ref().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(waits(tasks.join()).await);
+        let killer = std::thread::spawn(move || worker.kill());
+        assert_eq!(tasks.join().await, Err(ChannelError::TasksFailed { count: 1 }));
+        killer.join().unwrap();
+        tasks.send(&"mine".to_owned()).await.unwrap();
+        let task = tasks.recv().await.unwrap();
+        assert!(waits(tasks.join()).await);
+        assert_eq!(task.done(), "mine");
+        tasks.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_future_of_objects_that_is_dropped_has_taken_and_given_nothing() {
+    let _watchdog = watchdog();
+    runtime().block_on(async {
+        let queue = ObjectQueue::<Vec<u8>>::new(256).unwrap();
+        let queue = Async::new(queue).unwrap();
+        assert!(waits(queue.recv()).await);
+        queue.send(&vec![1; 100]).await.unwrap();
+        assert!(waits(queue.send(&vec![2; 130])).await);
+        let too_long = queue.send(&vec![3; 300]).await;
+        assert!(matches!(too_long, Err(ChannelError::TooLarge { .. })));
+        assert_eq!(queue.recv().await, Ok(vec![1; 100]));
+        assert!(waits(queue.recv()).await);
+        assert!(queue.into_inner().is_empty());
+    });
 }
 
 #[test]

@@ -106,6 +106,9 @@ pub(crate) struct Shared {
     pub(crate) longest: AtomicU64,
     /// The packed stamp of a producer in the middle of a long message. By the owner of the write lock.
     pub(crate) writer: AtomicU64,
+    /// The packed stamp of a consumer in the middle of a long message. By the owner of the read lock;
+    /// read by those who wait for their turn without waiting at the lock.
+    pub(crate) reader: AtomicU64,
     /// 1: messages wait to come again. A hint: who lets one wait says so after it, and may die in
     /// between; who is about to sleep looks for itself.
     pub(crate) waiting: AtomicU32,
@@ -163,6 +166,7 @@ impl Shared {
                 keep: AtomicU32::new(keep),
                 longest: AtomicU64::new(longest),
                 writer: AtomicU64::new(0),
+                reader: AtomicU64::new(0),
                 waiting: AtomicU32::new(0),
                 write: Side::new(),
                 read: Side::new(),

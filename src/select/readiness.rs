@@ -76,7 +76,7 @@ impl Readiness {
         Self::of(end.write_source()?)
     }
 
-    fn of(source: Box<dyn Source>) -> Result<Self> {
+    pub(crate) fn of(source: Box<dyn Source>) -> Result<Self> {
         let bell = Arc::new(Bell::new().map_err(Error::os("eventfd", "a readiness"))?);
         let watched = Watched::new(source, bell.clone()).map_err(|(_, error)| error)?;
         let readiness = Readiness { bell, watched };

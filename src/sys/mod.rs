@@ -12,6 +12,7 @@ pub(crate) mod ofd;
 pub(crate) mod per_process;
 pub(crate) mod prefetch;
 pub(crate) mod process;
+pub(crate) mod rights;
 pub(crate) mod robust;
 pub(crate) mod setup;
 pub(crate) mod task;

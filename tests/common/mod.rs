@@ -6,7 +6,7 @@
 pub(crate) mod example;
 pub(crate) mod filter;
 
-use commons::{JoinError, Outcome, Process};
+use commons::{ChannelError, Departure, JoinError, Outcome, Process};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::ops::Deref;
@@ -16,6 +16,14 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
+
+/// Says that a channel told of a child's death. Which process it was is unknown where another one has
+/// its place by now.
+#[track_caller]
+pub(crate) fn assert_died<T: std::fmt::Debug>(told: &Result<T, ChannelError>, child: u32) {
+    let Err(ChannelError::Disconnected(Departure::Died { pid })) = told else { panic!("{told:?}") };
+    assert!(pid.is_none_or(|pid| pid == child), "{told:?}");
+}
 
 // ---- the watchdog ----
 

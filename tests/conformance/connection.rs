@@ -5,7 +5,7 @@
 //! | CONN-02 | the ends of a one-way pipe are two types, so the wrong direction does not compile (below) |
 //! | CONN-20 | operations take `&mut self` |
 //! | CONN-22 | there is no descriptor to wrap |
-//! | CONN-23, CONN-24, CONN-25 | ends move to a child when it is started; descriptors go over a Unix socket |
+//! | CONN-25 | an end moves to a child when it is started, and a pipe with a name is opened by who is told the name; sockets and files go through a pipe (below) |
 //!
 //! A negative timeout or offset does not exist.
 
@@ -14,6 +14,10 @@ use commons::pipe::{self, Connection, Pipe, PipeError, Reader, Writer};
 use commons::{ChannelError, Departure, Error, Event, Readiness, Reset, wait_any};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -503,4 +507,63 @@ fn unrelated_processes_find_a_pipe_by_its_name() {
             server.send(&(2, "early".to_owned())).unwrap();
         }
     }
+}
+
+#[test]
+fn conn_23_descriptors_with_numbers_above_256_too_are_used_by_who_got_them() {
+    let _watchdog = watchdog();
+    let (mut here, mut there) = pipe::pipe::<()>().unwrap();
+    let child = child(move || {
+        for _ in 0..2 {
+            File::from(there.recv_fd().unwrap()).write_all(b"child ").unwrap();
+        }
+    });
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // SAFETY: takes integers.
+    let high = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 300) };
+    // SAFETY: the system call made this descriptor for us.
+    let high = unsafe { OwnedFd::from_raw_fd(high) };
+    assert!(high.as_raw_fd() >= 300);
+    here.send_fd(high).unwrap();
+    here.send_fd(writer).unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "child child ");
+    child.finish();
+}
+
+#[test]
+fn conn_24_plain_data_is_no_descriptor() {
+    let _watchdog = watchdog();
+    let (mut reader, mut writer) = pipe::simplex::<()>().unwrap();
+    writer.send_bytes(b"plain").unwrap();
+    assert_eq!(reader.recv_fd().unwrap_err(), PipeError::NotADescriptor);
+    assert_eq!(reader.recv_bytes().unwrap(), b"plain");
+}
+
+#[test]
+fn conn_25_sockets_go_through_a_connection_and_keep_their_direction() {
+    let _watchdog = watchdog();
+    let (mut here, mut there) = pipe::pipe::<()>().unwrap();
+    let child = child(move || {
+        let listener = TcpListener::from(there.recv_fd().unwrap());
+        listener.accept().unwrap().0.write_all(b"from the child").unwrap();
+        // An end of a one-way pipe can do what it could.
+        let mut only_reads = File::from(there.recv_fd().unwrap());
+        assert!(only_reads.write_all(b"no").is_err());
+        let mut text = String::new();
+        only_reads.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "from the parent");
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    here.send_fd(listener).unwrap();
+    let mut text = String::new();
+    TcpStream::connect(address).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "from the child");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    here.send_fd(reader).unwrap();
+    writer.write_all(b"from the parent").unwrap();
+    drop(writer);
+    child.finish();
 }

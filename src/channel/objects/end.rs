@@ -6,6 +6,7 @@ use super::parts::Parts;
 use crate::channel::ChannelError;
 use crate::channel::queue::FACTS;
 use crate::channel::queue::members::{Ends, Presence};
+use crate::channel::spsc::source::Wanted;
 use crate::lock::{Handle, LockError};
 use crate::member::Stamp;
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
@@ -38,6 +39,8 @@ pub(super) struct End {
     handle: Handle<Shared>,
     pub(super) parts: Parts,
     pub(super) ends: Ends,
+    /// The ends for whose sake it looks who is there: its own, but for an observer.
+    looks_for: Ends,
     /// The epoch in which this handle counts.
     epoch: AtomicU32,
     /// The packed stamp of this process.
@@ -48,6 +51,8 @@ pub(super) struct End {
     pub(super) entry: AtomicU32,
     /// Messages taken, for [`TAKES_PER_LOOK`].
     takes: AtomicU32,
+    /// Grains for which a send that did not wait found no room.
+    pub(super) wanted: Wanted,
     pub(super) strategy: WaitStrategy,
 }
 
@@ -70,11 +75,13 @@ impl End {
             handle,
             parts,
             ends,
+            looks_for: ends,
             epoch: AtomicU32::new(0),
             stamp: AtomicU64::new(0),
             registered: AtomicU32::new(0),
             entry: AtomicU32::new(0),
             takes: AtomicU32::new(0),
+            wanted: Wanted::default(),
             strategy,
         };
         end.enter()?;
@@ -85,6 +92,17 @@ impl End {
     /// Another handle, of this process, with these ends.
     pub(super) fn again(&self, ends: Ends) -> Result<Self> {
         Self::over(self.handle.again()?, ends, self.strategy)
+    }
+
+    /// A handle that looks for this one, and counts as no end.
+    pub(super) fn observer(&self) -> Result<Self> {
+        self.me().map_err(|error| match error {
+            ChannelError::Closed => Error::Closed { name: self.attachment().name().to_owned() },
+            _ => Error::Forked,
+        })?;
+        let mut observer = self.again(Ends::NONE)?;
+        observer.looks_for = self.ends;
+        Ok(observer)
     }
 
     pub(super) fn attachment(&self) -> &Attachment {
@@ -218,7 +236,11 @@ impl End {
 
     /// Acquires the lock of the consumers until `deadline`.
     pub(super) fn lock_read(&self, deadline: u64) -> Result<Option<Locked<'_>>, ChannelError> {
-        self.lock(&self.shared().read.lock, deadline, || self.exchange().repair())
+        let Shared { read, reader, .. } = self.shared();
+        self.lock(&read.lock, deadline, || {
+            reader.store(0, Relaxed);
+            self.exchange().repair();
+        })
     }
 
     /// `repair` puts right what a dead owner left.
@@ -254,7 +276,7 @@ impl End {
         if facts & FACTS.outlives != 0 {
             return Ok(Presence::Nobody);
         }
-        let alone = facts & FACTS.ends_alone != 0 && self.ends == Ends::BOTH;
+        let alone = facts & FACTS.ends_alone != 0 && self.looks_for == Ends::BOTH;
         let except = if alone { Some(self.core().membership()?.stamp().index) } else { None };
         self.look_for(side, except, ask)
     }

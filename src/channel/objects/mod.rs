@@ -77,6 +77,7 @@ mod handles;
 mod joinable;
 mod operations;
 mod parts;
+mod source;
 mod transfer;
 mod wait;
 

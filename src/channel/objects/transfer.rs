@@ -119,6 +119,7 @@ pub(super) fn send(end: &End, bytes: &[u8], deadline: u64) -> Result<(), Channel
             return Ok(());
         }
         drop(lock);
+        end.wanted.set(size);
         until(end, Room { grains: size }, deadline)?;
     }
 }
@@ -146,8 +147,30 @@ impl<'a> Writing<'a> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
+        let shared = self.0.shared();
         // Release: all that was published, to who waits for more.
-        self.0.shared().writer.store(0, Release);
+        shared.writer.store(0, Release);
+        Exchange::notify(&shared.items, self.0.is_registered());
+        // Those who wait for their turn without waiting at the lock.
+        Exchange::notify(&shared.space, self.0.is_registered());
+    }
+}
+
+/// Says who puts a long message together, for as long as it lives.
+struct Assembling<'a>(&'a End);
+
+impl<'a> Assembling<'a> {
+    fn begin(end: &'a End, stamp: u64) -> Self {
+        // Relaxed: says where to look, and nothing of the message.
+        end.shared().reader.store(stamp, Relaxed);
+        Assembling(end)
+    }
+}
+
+impl Drop for Assembling<'_> {
+    fn drop(&mut self) {
+        self.0.shared().reader.store(0, Relaxed);
+        // As at the end of `Writing`.
         Exchange::notify(&self.0.shared().items, self.0.is_registered());
     }
 }
@@ -171,11 +194,8 @@ fn send_long(end: &End, bytes: &[u8], stamp: u64, deadline: u64) -> Result<(), C
             break lock;
         }
         drop(lock);
-        // Without a pad.
-        until(end, Room { grains: first.min(capacity / 4) }, deadline)?;
-        if deadline == NOW && exchange.fill().0 + first > capacity {
-            return Err(ChannelError::Full);
-        }
+        end.wanted.set(first);
+        until(end, Room { grains: first }, deadline)?;
     };
     let writing = Writing::begin(end, stamp);
     let (mut sent, mut begun) = (0, false);
@@ -288,7 +308,9 @@ fn take_next(
         match header.kind {
             Kind::First => {
                 exchange.reserve(entry, stamp);
+                let assembling = Assembling::begin(end, stamp);
                 let complete = assemble(end, buffer, found);
+                drop(assembling);
                 match complete {
                     Ok(Some(last)) => {
                         exchange.hold(entry, stamp, parts.keep(entry, buffer));

@@ -6,6 +6,7 @@
 use super::end::{End, NOW};
 use crate::Result;
 use crate::channel::queue::members::{Ends, Presence};
+use crate::channel::records::longest_row;
 use crate::channel::{ChannelError, Departure};
 use crate::member::{Doubt, Stamp, Watch};
 use crate::raw::record::{Spot, spot};
@@ -49,6 +50,13 @@ pub(super) enum Hope {
     Nobody(Departure),
 }
 
+impl Hope {
+    /// Whether there is somebody to wait for.
+    pub(super) fn is_left(&self) -> bool {
+        !matches!(self, Hope::Nobody(_))
+    }
+}
+
 impl From<Presence> for Hope {
     fn from(presence: Presence) -> Self {
         match presence {
@@ -67,6 +75,10 @@ pub(super) struct Room {
 
 /// Grains that needs a message of so many whose turn is at `slot`.
 pub(super) fn needed(slot: u64, capacity: u64, grains: u64) -> u64 {
+    if grains > longest_row(capacity) {
+        // In pieces, without a pad.
+        return grains;
+    }
     let Spot { pad, .. } = spot(slot, capacity, grains);
     pad + grains
 }
@@ -120,7 +132,12 @@ impl Goal for Message {
         let exchange = end.exchange();
         // Acquire: the entries that wait.
         exchange.shared.waiting.load(Acquire) != 0
-            || exchange.is_readable() && (!self.lacks_entry || exchange.free_entry(0).is_some())
+            || if self.lacks_entry {
+                // Where others took what there was, the wait is for a message again.
+                !exchange.is_readable() || exchange.free_entry(0).is_some()
+            } else {
+                exchange.is_readable()
+            }
     }
     fn cell<'a>(&self, end: &'a End) -> &'a WaitCell {
         if self.lacks_entry { &end.shared().freed } else { &end.shared().items }
@@ -212,10 +229,10 @@ impl Goal for AllDone {
 }
 
 /// A wait.
-struct Waiting<'a, G> {
-    end: &'a End,
-    goal: G,
-    doubt: Doubt,
+pub(super) struct Waiting<'a, G> {
+    pub(super) end: &'a End,
+    pub(super) goal: G,
+    pub(super) doubt: Doubt,
 }
 
 impl<'a, G: Goal> Wait<'a> for Waiting<'a, G> {

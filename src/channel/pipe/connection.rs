@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// answers [`ChannelError::Forked`](crate::ChannelError::Forked).
 #[derive(Debug)]
 pub struct Connection<T = ()> {
-    writer: Writer<T>,
-    reader: Reader<T>,
+    pub(super) writer: Writer<T>,
+    pub(super) reader: Reader<T>,
 }
 
 /// Operations of one of the parts, under the same name.

@@ -39,6 +39,29 @@ pub enum PipeError {
         /// Bytes of the buffer.
         length: usize,
     },
+    /// A descriptor was asked for, and the next message is none. It is still there.
+    #[error("the next message is data and no descriptor; it is still there to receive")]
+    NotADescriptor,
+    /// The message of a descriptor leads nowhere: the one who sent it has died or given up since, or is in
+    /// another network namespace.
+    #[error(
+        "the sender of this descriptor died, gave up, or is in another network namespace; the message is gone"
+    )]
+    DescriptorLost,
+    /// The other end received the message of a descriptor, and did not take the descriptor: it received
+    /// bytes, or is in another network namespace.
+    #[error(
+        "the other end did not take the descriptor: it received bytes, or is in another network namespace"
+    )]
+    DescriptorRefused,
+    /// The operating system refused what handing over a descriptor needs.
+    #[error("{call} failed: {}", io::Error::from_raw_os_error(*.errno))]
+    Os {
+        /// The system call.
+        call: &'static str,
+        /// Its error, as the system counts them.
+        errno: i32,
+    },
 }
 
 impl PipeError {
@@ -65,9 +88,12 @@ impl From<PipeError> for io::Error {
             PipeError::NotSerialised(_) | PipeError::OutOfRange { .. } => {
                 io::ErrorKind::InvalidInput
             }
-            PipeError::NotDeserialised(_) | PipeError::BufferTooShort(_) => {
-                io::ErrorKind::InvalidData
-            }
+            PipeError::NotDeserialised(_)
+            | PipeError::BufferTooShort(_)
+            | PipeError::NotADescriptor => io::ErrorKind::InvalidData,
+            PipeError::DescriptorLost => io::ErrorKind::NotFound,
+            PipeError::DescriptorRefused => io::ErrorKind::ConnectionRefused,
+            PipeError::Os { errno, .. } => io::Error::from_raw_os_error(errno).kind(),
             PipeError::TooLong { .. } => io::ErrorKind::FileTooLarge,
         };
         io::Error::new(kind, error)

@@ -15,6 +15,11 @@
 //! travels in the cache line that the last one brought, and there and back is one transfer each. A message
 //! that takes more than half of the room goes through in pieces and is received whole or not at all.
 //!
+//! # Descriptors
+//! [`Writer::send_fd`] gives the other end an open file, socket or pipe, which [`Reader::recv_fd`] takes.
+//! An end of a pipe of this crate is no descriptor: it moves into a child when that is started, and a
+//! [`Pipe`] with a name can be opened by who is told the name.
+//!
 //! # End of file
 //! When the other end is dropped, closed or its process dies, at whatever instruction, what it had sent is
 //! received first, and then every receive answers
@@ -50,6 +55,7 @@
 //! ```
 
 mod connection;
+mod descriptor;
 mod error;
 mod named;
 mod object;

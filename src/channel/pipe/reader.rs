@@ -114,6 +114,26 @@ impl<T> Reader<T> {
         Ok(bytes)
     }
 
+    /// What the next message is, waiting for it. It stays.
+    pub(super) fn look_at_next<R>(
+        &mut self,
+        deadline: u64,
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, ChannelError> {
+        Ok(look(&self.end()?.peek_until(deadline)?))
+    }
+
+    /// Is done with the message that was looked at.
+    pub(super) fn release_next(&mut self) -> Result<(), ChannelError> {
+        self.end()?.peek_until(NOW)?.release();
+        Ok(())
+    }
+
+    /// Whether nobody sends any more.
+    pub(super) fn has_no_sender(&mut self) -> Result<bool, ChannelError> {
+        Ok(self.end()?.departed()?.is_some())
+    }
+
     /// Receives a message of at most `limit` bytes, waiting for it.
     ///
     /// # Errors

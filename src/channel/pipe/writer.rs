@@ -4,7 +4,7 @@ use super::PipeError;
 use crate::Result;
 use crate::channel::records::Producer;
 use crate::channel::spsc::end::{FOREVER, NOW};
-use crate::channel::{ChannelError, Peer};
+use crate::channel::{ChannelError, Departure, Peer};
 use crate::sys::time;
 use crate::wait::{Source, WaitStrategy, WriteSource};
 use std::fmt;
@@ -112,16 +112,40 @@ impl<T> Writer<T> {
     }
 
     #[inline]
+    fn end(&mut self) -> Result<&mut Producer, ChannelError> {
+        self.producer.as_mut().ok_or(ChannelError::Closed)
+    }
+
+    #[inline]
     fn send_until(&mut self, bytes: &[u8], deadline: u64) -> Result<(), PipeError> {
-        let producer = self.producer.as_mut().ok_or(ChannelError::Closed)?;
-        if bytes.len() > self.limit {
-            return Err(PipeError::TooLong { length: bytes.len(), limit: self.limit });
+        let limit = self.limit;
+        let producer = self.end()?;
+        if bytes.len() > limit {
+            return Err(PipeError::TooLong { length: bytes.len(), limit });
         }
         // A ring with room would take it although nobody receives.
         if let Some(departure) = producer.departed()? {
             return Err(ChannelError::Disconnected(departure).into());
         }
         Ok(producer.send_until(bytes, deadline)?)
+    }
+
+    /// Sends a message of this crate's own, which is no longer than a row, whatever the limit is.
+    pub(super) fn send_invitation(&mut self, bytes: &[u8], deadline: u64) -> Result<(), PipeError> {
+        let limit = std::mem::replace(&mut self.limit, usize::MAX);
+        let sent = self.send_until(bytes, deadline);
+        self.limit = limit;
+        sent
+    }
+
+    /// Whether everything that was sent has been received.
+    pub(super) fn is_drained(&mut self) -> Result<bool, ChannelError> {
+        Ok(self.end()?.used() == 0)
+    }
+
+    /// How the other end went, if it is known to have gone.
+    pub(super) fn departed(&mut self) -> Result<Option<Departure>, ChannelError> {
+        self.end()?.departed()
     }
 
     /// Sets how many bytes a message has at most; there is no limit at first.

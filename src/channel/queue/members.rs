@@ -26,7 +26,7 @@ impl Ends {
     pub(in crate::channel) const RECEIVER: Ends = Ends(1 << 16);
     pub(in crate::channel) const BOTH: Ends = Ends(1 | 1 << 16);
     /// Of a handle that only looks.
-    pub(super) const NONE: Ends = Ends(0);
+    pub(in crate::channel) const NONE: Ends = Ends(0);
     /// Counts of ends that were handed over and not used yet are this far above the counts of all.
     const HANDED: u32 = 32;
     /// Handles that a process can have.

@@ -3,9 +3,9 @@
 #![allow(unsafe_code, reason = "reads grains in shared memory")]
 
 use super::both_ends;
-use crate::channel::ChannelError;
 use crate::channel::spsc::end::{End, FOREVER, NOW};
 use crate::channel::spsc::source::{Wanted, source};
+use crate::channel::{ChannelError, Departure};
 use crate::raw::record::{Found, GRAIN, Grain, Header, Kind, Nonsense, find};
 use crate::raw::ring::{ReadCursor, Span};
 use crate::sys::time;
@@ -177,6 +177,11 @@ impl Consumer {
         self.discarded
     }
 
+    /// How the producer went, if it is known to have gone: a few loads where it is not.
+    pub(in crate::channel) fn departed(&mut self) -> Result<Option<Departure>, ChannelError> {
+        Ok(self.end.departed()?)
+    }
+
     #[inline(always)]
     pub(in crate::channel) fn recv_until(
         &mut self,
@@ -201,7 +206,10 @@ impl Consumer {
     }
 
     #[inline(always)]
-    fn peek_until(&mut self, deadline: u64) -> Result<Loan<'_>, ChannelError> {
+    pub(in crate::channel) fn peek_until(
+        &mut self,
+        deadline: u64,
+    ) -> Result<Loan<'_>, ChannelError> {
         let (record, taken) = self.next(deadline)?;
         Ok(Loan { consumer: self, record, taken, not_send: PhantomData })
     }

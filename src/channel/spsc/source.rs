@@ -15,21 +15,24 @@ use crate::wait::{Asleep, ReadSource, Source, WriteSource, is_suspect, watch_hol
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-/// How many slots an end waits for, kept up to date for those who watch it. (Relaxed throughout: it
-/// says what to look for.)
+/// How many slots an operation needed that found none, for those who watch its end. (Relaxed throughout:
+/// it says what to look for.)
 #[derive(Debug, Default)]
 pub(in crate::channel) struct Wanted(OnceLock<Arc<AtomicU64>>);
 
 impl Wanted {
-    /// What is wanted from now on, if anybody watches.
+    /// What is wanted from now on.
     pub(in crate::channel) fn set(&self, slots: u64) {
-        if let Some(wanted) = self.0.get() {
-            wanted.store(slots, Relaxed);
-        }
+        self.get().store(slots, Relaxed);
     }
 
-    fn shared(&self) -> Arc<AtomicU64> {
-        self.0.get_or_init(|| Arc::new(AtomicU64::new(1))).clone()
+    fn get(&self) -> &Arc<AtomicU64> {
+        self.0.get_or_init(|| Arc::new(AtomicU64::new(1)))
+    }
+
+    /// What is wanted, for who watches.
+    pub(in crate::channel) fn shared(&self) -> Arc<AtomicU64> {
+        self.get().clone()
     }
 }
 

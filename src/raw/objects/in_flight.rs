@@ -232,13 +232,13 @@ impl Exchange<'_> {
         } else {
             let number = entry.number.load(Relaxed);
             entry.last_lost.store(number, Relaxed);
-            entry.change(&[HELD], stamp, |losses| one_more_lost(losses) | FREE);
+            entry.change(&[HELD, AGAIN], stamp, |losses| one_more_lost(losses) | FREE);
         }
     }
 
     /// Whether a message waits to come again and nobody was told of it. Tells them.
     pub(crate) fn has_forgotten(&self) -> bool {
-        let waits = |entry: &Entry| entry.word.load(Acquire) & STATE == WAITING;
+        let waits = |entry: &Entry| entry.word.load(Acquire) & (STATE | STAMP) == WAITING;
         let forgotten = self.shared.waiting.load(Acquire) == 0 && self.entries.iter().any(waits);
         if forgotten {
             // Release: as in `give_up`.
@@ -262,10 +262,8 @@ impl Exchange<'_> {
                     self.give_up(index, dead);
                     found = true;
                 }
-                _ => {
-                    self.unreserve(index, dead);
-                    found = true;
-                }
+                // Reserved, or what only damage makes of it.
+                other => found |= entry.change(&[other], dead, |losses| losses | FREE),
             }
         }
         if found {

@@ -56,7 +56,7 @@ impl Part {
         Ok(Part { party, pid, descriptor: sys::open_process(pid)?, reaped: false })
     }
 
-    /// Waits until it sleeps in a futex; or has ended, or the deadline has come.
+    /// Waits until it sleeps; or has ended, or the deadline has come.
     pub(crate) fn wait_asleep(&self, deadline: Instant) {
         while !is_asleep(self.pid) && Instant::now() < deadline {
             if sys::wait_readable(&self.descriptor, Instant::now()) {
@@ -149,11 +149,12 @@ pub(crate) fn die_after(act: impl FnOnce() -> Result<(), Complaint>) -> Result<(
     }
 }
 
-/// Whether a process sleeps in a futex.
+/// Whether a process sleeps in a futex, or at a descriptor.
 pub(crate) fn is_asleep(pid: Pid) -> bool {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());
-    number.is_some_and(|n: libc::c_long| n == libc::SYS_futex || n == libc::SYS_futex_waitv)
+    let sleeps = [libc::SYS_futex, libc::SYS_futex_waitv, libc::SYS_ppoll];
+    number.is_some_and(|n: libc::c_long| sleeps.contains(&n))
 }
 
 /// Waits for the orphans that this process has adopted, and ends those that take longer than

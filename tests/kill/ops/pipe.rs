@@ -2,10 +2,12 @@
 
 use super::stream::complain;
 use crate::harness::{
-    Case, Complaint, Entrance, Judgement, Ledger, Operation, Outcome, begin, end,
+    Case, Complaint, Entrance, Judgement, Ledger, Operation, Outcome, begin, end, sys,
 };
-use commons::pipe::{Connection, Pipe};
+use commons::pipe::{Connection, Pipe, PipeError};
 use commons::{Event, Reset, Segment, Select, WaitStrategy};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of room each way.
@@ -22,6 +24,10 @@ enum Act {
     Receive,
     /// Takes an end.
     Claim,
+    /// Gives a descriptor to the other end, which sleeps.
+    Give,
+    /// Takes a descriptor that the other end gives.
+    Take,
 }
 
 /// The operations of this file.
@@ -35,6 +41,8 @@ pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
         Box::new(Talking { act: Act::Receive, length: 300 }),
         Box::new(Talking { act: Act::Close, length: 8 }),
         Box::new(Talking { act: Act::Claim, length: 8 }),
+        Box::new(Talking { act: Act::Give, length: 48 }),
+        Box::new(Talking { act: Act::Take, length: 48 }),
         Box::new(Watching),
     ]
 }
@@ -54,7 +62,8 @@ impl Operation for Talking {
         let segment = Segment::anonymous(64 << 10)?;
         let pipe = Pipe::new_in(&segment, "pipe", ROOM)?;
         let other = Pipe::new_in(&segment, "other", ROOM)?;
-        Ok(Box::new(Talk { pipe, other, act: self.act, length: self.length }))
+        let given = sys::unnamed_file()?;
+        Ok(Box::new(Talk { pipe, other, act: self.act, length: self.length, given }))
     }
 }
 
@@ -64,6 +73,8 @@ struct Talk {
     other: Pipe,
     act: Act,
     length: usize,
+    /// What is given and taken.
+    given: File,
 }
 
 /// Message number `number`.
@@ -94,6 +105,37 @@ fn receive(end: &mut Connection, length: usize, ledger: &Ledger) -> Result<bool,
     }
 }
 
+/// Takes a descriptor, which is the one of this file. Says whether there was one; none is where the end
+/// of file is.
+fn take(end: &mut Connection, file: &File, ledger: &Ledger) -> Result<Option<bool>, Complaint> {
+    match end.recv_fd() {
+        Ok(fd) => {
+            let (got, given) = (File::from(fd).metadata()?, file.metadata()?);
+            if (got.dev(), got.ino()) != (given.dev(), given.ino()) {
+                return complain(Outcome::Lost, "another descriptor came than was given");
+            }
+            ledger.received.store(ledger.received.load(Relaxed) + 1, Relaxed);
+            Ok(Some(true))
+        }
+        // The one who gave it is dead.
+        Err(PipeError::DescriptorLost) => Ok(Some(false)),
+        Err(error) if error.is_end_of_file() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a descriptor, unless the other end dies at it.
+fn give(end: &mut Connection, file: &File, ledger: &Ledger) -> Result<bool, Complaint> {
+    match end.send_fd(file) {
+        Ok(()) => {
+            ledger.pushed.store(ledger.pushed.load(Relaxed) + 1, Relaxed);
+            Ok(true)
+        }
+        Err(error) if error.is_end_of_file() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Talk {
     /// What was acknowledged has come, and at most one message more.
     fn check(&self, ledger: &Ledger) -> Result<(), Complaint> {
@@ -102,6 +144,36 @@ impl Talk {
             return complain(Outcome::Lost, format!("{sent} messages acknowledged, {came} came"));
         }
         Ok(())
+    }
+
+    /// Successors at both ends give and take, whatever is left of a dead one's.
+    fn judge_descriptors(&self, mut second: Connection, ledger: &Ledger) -> Judgement {
+        let mut first = self.first()?;
+        let (there, back) = std::thread::scope(|scope| {
+            let giving = scope.spawn(|| {
+                let given = give(&mut first, &self.given, ledger);
+                // What the other side left to the end that died.
+                let taken = loop {
+                    match take(&mut first, &self.given, ledger) {
+                        Ok(Some(false)) => {}
+                        other => break other,
+                    }
+                };
+                (given, taken)
+            });
+            let taken = loop {
+                match take(&mut second, &self.given, ledger) {
+                    Ok(Some(false)) => {}
+                    other => break other,
+                }
+            };
+            let given = give(&mut second, &self.given, ledger);
+            (giving.join().expect("it returns"), (given, taken))
+        });
+        match (there.0?, there.1?, back.0?, back.1?) {
+            (true, Some(true), true, Some(true)) => Ok(Outcome::Clean),
+            _ => complain(Outcome::Lost, "successors cannot give and take"),
+        }
     }
 
     fn first(&self) -> Result<Connection, Complaint> {
@@ -151,13 +223,25 @@ impl Case for Talk {
                 std::mem::forget(self.pipe.first()?);
                 end();
             }
+            Act::Give => {
+                let mut end_of_pipe = self.first()?;
+                begin();
+                give(&mut end_of_pipe, &self.given, ledger)?;
+                end();
+            }
+            Act::Take => {
+                let mut end_of_pipe = self.first()?;
+                begin();
+                take(&mut end_of_pipe, &self.given, ledger)?;
+                end();
+            }
         }
         Ok(())
     }
 
     fn entrance(&self) -> Entrance {
         match self.act {
-            Act::Send | Act::Close => Entrance::Asleep,
+            Act::Send | Act::Close | Act::Give | Act::Take => Entrance::Asleep,
             Act::Receive | Act::Claim => Entrance::Nobody,
         }
     }
@@ -165,6 +249,19 @@ impl Case for Talk {
     fn companion(&mut self, ledger: &'static Ledger) -> Judgement {
         let mut end_of_pipe = self.second()?;
         ledger.be_ready();
+        if matches!(self.act, Act::Give | Act::Take) {
+            let before = sys::descriptors();
+            if self.act == Act::Give {
+                while take(&mut end_of_pipe, &self.given, ledger)?.is_some() {}
+                self.check(ledger)?;
+            } else {
+                give(&mut end_of_pipe, &self.given, ledger)?;
+            }
+            if sys::descriptors() != before {
+                return complain(Outcome::Lost, "a descriptor is left");
+            }
+            return Ok(Outcome::Clean);
+        }
         while receive(&mut end_of_pipe, self.length, ledger)? {}
         self.check(ledger)?;
         Ok(Outcome::Clean)
@@ -172,6 +269,9 @@ impl Case for Talk {
 
     fn judge(&mut self, ledger: &'static Ledger) -> Judgement {
         let mut end_of_pipe = self.second()?;
+        if matches!(self.act, Act::Give | Act::Take) {
+            return self.judge_descriptors(end_of_pipe, ledger);
+        }
         if self.act == Act::Receive && ledger.received.load(Relaxed) == 0 {
             // It may have received the first message and not come to say so: that one died with it.
             let bytes = end_of_pipe.recv_bytes()?;

@@ -3,27 +3,26 @@
 //! What each lock guards is changed in two halves, so that it shows who was let in too early or was
 //! not told of a death; and counted, so that nothing that was acknowledged can be missing.
 
-use super::LULL;
-use crate::harness::{
-    Complaint, Judgement, Ledger, Outcome, Part, Party, Rng, Settings, Tally, sys,
-};
+use super::crew::{Work, count};
+use crate::harness::{Complaint, Judgement, Outcome, Rng, sys};
 use crate::ops::complain;
 use commons::{LockError, LockedArray, Mutex, PermitPool, RecursiveMutex, RwLock, Segment};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const PARTIES: [Party; 3] = [Party::Victim, Party::Companion, Party::Judge];
 const PERMITS: u32 = 2;
 const LOCKS: usize = 4;
 
 type Pair = [u64; 2];
 
-struct Scene {
+/// The scene.
+pub(super) struct Locks {
     mutex: Mutex<Pair>,
     recursive: RecursiveMutex<Pair>,
     lock: RwLock<Pair>,
     array: LockedArray<u64>,
     pool: PermitPool,
+    log: &'static Log,
 }
 
 /// What the parties write down.
@@ -34,81 +33,6 @@ struct Log {
     /// Times that a lock was read, or a permit had.
     seen: AtomicU64,
     stop: AtomicU64,
-}
-
-/// Lets it loose.
-pub(super) fn rage(
-    name: &str,
-    settings: &Settings,
-    ledger: &'static Ledger,
-    kills: usize,
-    tally: &mut Tally,
-) -> Result<(), Complaint> {
-    let log: &'static Log = sys::share(size_of::<Log>());
-    ledger.clear();
-    let segment = Segment::anonymous(64 << 10)?;
-    let scene = Scene {
-        mutex: Mutex::new_in(&segment, "mutex", [0; 2])?,
-        recursive: RecursiveMutex::new_in(&segment, "recursive", [0; 2])?,
-        lock: RwLock::new_in(&segment, "lock", [0; 2])?,
-        array: LockedArray::new_in(&segment, "array", 2, 0)?,
-        pool: PermitPool::new_in(&segment, "pool", PERMITS)?,
-    };
-    let mut rng = Rng::new(settings.seed, name);
-    let start = |party, rng: &mut Rng| {
-        let mut rng = Rng::new(rng.next(), name);
-        Part::start(ledger, party, || scene.work(log, &mut rng))
-    };
-    let mut parts = Vec::new();
-    for party in PARTIES {
-        parts.push(start(party, &mut rng)?);
-    }
-    for kill in 0..kills {
-        ledger.beat();
-        let judgement = await_progress(log, ledger, settings.patience);
-        tally.add(&judgement, format!("kill {kill}"));
-        if judgement.is_err() {
-            return Ok(());
-        }
-        let moment = Instant::now() + Duration::from_nanos(rng.below(LULL));
-        while Instant::now() < moment {
-            std::hint::spin_loop();
-        }
-        let index = rng.below(parts.len() as u64) as usize;
-        parts[index].kill();
-        // Its end is waited for when the next one has its place.
-        parts[index] = start(PARTIES[index], &mut rng)?;
-    }
-    log.stop.store(1, SeqCst);
-    let deadline = Instant::now() + settings.patience;
-    for part in parts {
-        if let Err(complaint) = part.finish(ledger, deadline) {
-            tally.add(&Err(complaint), "at the end");
-        }
-    }
-    if let Err(complaint) = scene.judge(log, kills as u64, settings.patience) {
-        tally.add(&Err(complaint), "when all is over");
-    }
-    Ok(())
-}
-
-/// Waits until something more is done.
-fn await_progress(log: &Log, ledger: &Ledger, patience: Duration) -> Judgement {
-    let all = || log.done.iter().chain([&log.seen]).map(|n| n.load(Relaxed)).sum::<u64>();
-    let before = all();
-    let deadline = Instant::now() + patience;
-    while all() == before {
-        for party in PARTIES {
-            if let Some(Err(complaint)) = ledger.said(party) {
-                return Err(complaint);
-            }
-        }
-        if Instant::now() > deadline {
-            return complain(Outcome::Wedged, "nobody gets any lock any more");
-        }
-        sys::give_way();
-    }
-    Ok(Outcome::OwnerDied)
 }
 
 /// Changes a pair in two halves.
@@ -133,27 +57,18 @@ fn linger(rng: &mut Rng) {
     }
 }
 
-impl Scene {
-    /// Takes one lock after the other, until it is killed or the storm is over.
-    fn work(&self, log: &Log, rng: &mut Rng) -> Judgement {
-        while log.stop.load(SeqCst) == 0 {
-            let which = rng.below(6) as usize;
-            match which {
-                0 => change(&mut *self.mutex.lock_or_repair(repair)?, rng)?,
-                1 => self.change_recursive(rng)?,
-                2 => change(&mut *self.lock.write_or_repair(repair)?, rng)?,
-                3 => self.change_array(rng)?,
-                4 => self.read(rng)?,
-                _ => {
-                    let _permit = self.pool.acquire()?;
-                    linger(rng);
-                }
-            }
-            log.done.get(which).unwrap_or(&log.seen).fetch_add(1, Relaxed);
-        }
-        Ok(Outcome::Clean)
+impl Locks {
+    pub(super) fn new() -> Result<Self, Complaint> {
+        let segment = Segment::anonymous(64 << 10)?;
+        Ok(Locks {
+            mutex: Mutex::new_in(&segment, "mutex", [0; 2])?,
+            recursive: RecursiveMutex::new_in(&segment, "recursive", [0; 2])?,
+            lock: RwLock::new_in(&segment, "lock", [0; 2])?,
+            array: LockedArray::new_in(&segment, "array", 2, 0)?,
+            pool: PermitPool::new_in(&segment, "pool", PERMITS)?,
+            log: sys::share(size_of::<Log>()),
+        })
     }
-
     fn change_recursive(&self, rng: &mut Rng) -> Result<(), Complaint> {
         let mend = |pair: Option<Pair>| pair.map_or([0; 2], |pair| [pair[0]; 2]);
         let outer = self.recursive.lock_or_repair(mend)?;
@@ -196,9 +111,40 @@ impl Scene {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+impl Work for Locks {
+    /// Takes one lock after the other, until it is killed or the storm is over.
+    fn act(&self, _: usize, _: u64, rng: &mut Rng) -> Judgement {
+        let log = self.log;
+        while log.stop.load(SeqCst) == 0 {
+            let which = rng.below(6) as usize;
+            match which {
+                0 => change(&mut *self.mutex.lock_or_repair(repair)?, rng)?,
+                1 => self.change_recursive(rng)?,
+                2 => change(&mut *self.lock.write_or_repair(repair)?, rng)?,
+                3 => self.change_array(rng)?,
+                4 => self.read(rng)?,
+                _ => {
+                    let _permit = self.pool.acquire()?;
+                    linger(rng);
+                }
+            }
+            count(log.done.get(which).unwrap_or(&log.seen));
+        }
+        Ok(Outcome::Clean)
+    }
+
+    fn done(&self) -> u64 {
+        self.log.done.iter().chain([&self.log.seen]).map(|n| n.load(Relaxed)).sum()
+    }
+
+    fn stop(&self) {
+        self.log.stop.store(1, SeqCst);
+    }
 
     /// Nothing is missing, and all is there for the next one.
-    fn judge(&self, log: &Log, kills: u64, patience: Duration) -> Result<(), Complaint> {
+    fn judge(&self, kills: u64, patience: Duration) -> Result<(), Complaint> {
         drop(self.mutex.lock_or_repair(repair)?);
         drop(self.lock.write_or_repair(repair)?);
         let mend = |pair: Option<Pair>| pair.map_or([0; 2], |pair| [pair[0]; 2]);
@@ -208,7 +154,7 @@ impl Scene {
             self.lock.read_timeout(patience)?[0],
             self.array.lock_or_repair(|pair| pair[1] = pair[0])?[0],
         ];
-        for (count, done) in counts.into_iter().zip(&log.done) {
+        for (count, done) in counts.into_iter().zip(&self.log.done) {
             let done = done.load(SeqCst);
             if count < done || count > done + kills {
                 let text = format!("{done} changes were acknowledged, and there are {count}");

@@ -1,11 +1,15 @@
-//! Storms: both ends of a ring, or all who use a number of locks, work as fast as they can and are
+//! Storms: both ends of a ring, or all who use some other thing, work as fast as they can and are
 //! killed at random moments, again and again, each followed by a successor.
 //!
 //! It finds what no stepping finds: both at once, both on processors of their own, in the middle of
 //! a system call. A storm alone proves little: most of its kills hit the same few instructions.
 
+mod crew;
 mod locks;
 mod log;
+mod news;
+mod objects;
+mod pipes;
 mod roles;
 
 use crate::harness::{
@@ -14,7 +18,11 @@ use crate::harness::{
 use crate::ops::{Item, Large, Small, complain};
 use commons::Segment;
 use commons::spsc::Ring;
+use locks::Locks;
 use log::Log;
+use news::News;
+use objects::Tasks;
+use pipes::Talk;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -27,6 +35,12 @@ enum Sort {
     Large,
     /// Locks and permits.
     Locks,
+    /// A pipe, both ways.
+    Pipe,
+    /// One who sends to two.
+    Broadcast,
+    /// A queue of objects, from three to three.
+    Objects,
 }
 
 /// One kind of storm.
@@ -41,11 +55,14 @@ pub(crate) struct Storm {
 }
 
 /// The storms.
-pub(crate) const STORMS: [Storm; 4] = [
+pub(crate) const STORMS: [Storm; 7] = [
     Storm { name: "storm/small", sort: Sort::Small, weight: 0, share: 1 },
     Storm { name: "storm/large", sort: Sort::Large, weight: 0, share: 2 },
     Storm { name: "storm/heavy", sort: Sort::Small, weight: 64 << 20, share: 10 },
     Storm { name: "storm/locks", sort: Sort::Locks, weight: 0, share: 1 },
+    Storm { name: "storm/pipe", sort: Sort::Pipe, weight: 0, share: 1 },
+    Storm { name: "storm/broadcast", sort: Sort::Broadcast, weight: 0, share: 1 },
+    Storm { name: "storm/objects", sort: Sort::Objects, weight: 0, share: 1 },
 ];
 
 /// Items that the ring holds: few, so that both ends sleep often.
@@ -58,10 +75,20 @@ impl Storm {
     pub(crate) fn run(&self, settings: &Settings, ledger: &'static Ledger) -> Tally {
         let mut tally = Tally::default();
         let kills = (settings.storm / self.share).max(10);
+        let (run, name, tallied) = ((settings, ledger), self.name, &mut tally);
         let done = match self.sort {
-            Sort::Small => self.rage::<Small>(settings, ledger, kills, &mut tally),
-            Sort::Large => self.rage::<Large>(settings, ledger, kills, &mut tally),
-            Sort::Locks => locks::rage(self.name, settings, ledger, kills, &mut tally),
+            Sort::Small => self.rage::<Small>(settings, ledger, kills, tallied),
+            Sort::Large => self.rage::<Large>(settings, ledger, kills, tallied),
+            Sort::Locks => {
+                Locks::new().and_then(|work| crew::rage(name, &work, run, kills, tallied))
+            }
+            Sort::Pipe => Talk::new().and_then(|work| crew::rage(name, &work, run, kills, tallied)),
+            Sort::Broadcast => {
+                News::new().and_then(|work| crew::rage(name, &work, run, kills, tallied))
+            }
+            Sort::Objects => {
+                Tasks::new().and_then(|work| crew::rage(name, &work, run, kills, tallied))
+            }
         };
         if let Err(trouble) = done {
             tally.trouble = Some(trouble.to_string());

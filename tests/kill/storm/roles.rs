@@ -9,12 +9,12 @@ use commons::{ChannelError, Departure, Error, WaitStrategy};
 /// Items of the largest batch.
 const BATCH: usize = 3;
 
-fn strategy(rng: &mut Rng) -> WaitStrategy {
+pub(super) fn strategy(rng: &mut Rng) -> WaitStrategy {
     if rng.below(2) == 0 { WaitStrategy::Park } else { WaitStrategy::SpinThenPark }
 }
 
 /// Takes an end, as soon as its last holder is found dead.
-fn claim<E>(mut take: impl FnMut() -> commons::Result<E>) -> Result<E, Complaint> {
+pub(super) fn claim<E>(mut take: impl FnMut() -> commons::Result<E>) -> Result<E, Complaint> {
     loop {
         match take() {
             // Killed, and not begun to die yet.
@@ -54,7 +54,7 @@ pub(crate) fn produce<T: Item>(ring: &Ring<T>, log: &Log, number: u64, rng: &mut
 }
 
 /// Takes its time, now and then, so that some are killed with a part of the ring in their hands.
-fn linger(rng: &mut Rng) {
+pub(super) fn linger(rng: &mut Rng) {
     if rng.below(16) == 0 {
         (0..rng.below(10_000)).for_each(|_| std::hint::spin_loop());
     }
