@@ -182,6 +182,14 @@ pub enum Error {
         /// The name of the calling process.
         name: String,
     },
+    /// Other threads run, and the child was to be forked only where there are none.
+    #[error(
+        "{others} other threads run, and what they have locked would stay locked in a forked child; start it before them, or by `StartMethod::Exec`"
+    )]
+    Threads {
+        /// How many.
+        others: usize,
+    },
     /// The segment was made in another pid namespace, where the same id means another thread.
     #[error(
         "`{name}` was made in another pid namespace; locks work between processes of one namespace only"

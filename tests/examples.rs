@@ -32,6 +32,12 @@ fn ex02_workers_have_arguments() {
 }
 
 #[test]
+fn ex03_a_function_of_another_module_is_run_by_a_new_program() {
+    let _watchdog = watchdog();
+    assert_eq!(output("entry"), ["Worker"; 5]);
+}
+
+#[test]
 fn ex04_processes_have_names() {
     let _watchdog = watchdog();
     let lines = output("names");
@@ -132,7 +138,7 @@ fn ex10_the_log_tells_the_life_of_a_child() {
         log.into_iter().partition(|line| line.starts_with("[DEBUG/"));
     assert_eq!(life, LIFE);
     let of = |name: &str| details.iter().filter(|line| line.starts_with(name)).count();
-    assert!(of("[DEBUG/Process-1] ") == 1 && of("[DEBUG/MainProcess] ") == 2, "{details:?}");
+    assert!(of("[DEBUG/Process-1] ") == 3 && of("[DEBUG/MainProcess] ") == 4, "{details:?}");
 }
 
 #[test]

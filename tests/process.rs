@@ -9,7 +9,7 @@ use common::{
     child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
     watchdog, watchdog_of,
 };
-use commons::process::{Builder, Resource};
+use commons::process::{Builder, Resource, StartMethod};
 use commons::spsc::{Ring, duplex, ring};
 use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
@@ -528,6 +528,36 @@ fn too_few_descriptors_are_an_error_and_no_panic() {
 // ---- starting ----
 
 #[test]
+fn a_program_that_does_not_say_its_entry_starts_nothing_by_exec() {
+    let _watchdog = watchdog();
+    let refused = StartMethod::Exec.builder().call(|(): ()| (), ());
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("commons::process::entry()"), "{error}");
+    // And needs to say nothing for the other method.
+    let child = StartMethod::Fork.builder().call(|n: u32| n + 1, 1).unwrap();
+    assert_eq!(child.join().unwrap(), 2);
+}
+
+#[test]
+fn children_that_nobody_asks_for_do_not_meddle_with_later_ones() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let (mut go, mut goes) = ring::<()>(1).unwrap();
+        // Its handle goes at once, and with it what only its parent had of the start.
+        let first = (*Process::spawn(move || drop(goes.pop())).unwrap()).clone();
+        let others: Vec<_> = (0..20).map(|_| child(|| -> () { pause_for_ever() })).collect();
+        go.push(()).unwrap();
+        assert_eq!(first.wait().unwrap(), ExitStatus::Exited(0));
+        for mut other in others {
+            assert!(other.process().is_alive());
+            other.process().kill().unwrap();
+            let joined = other.join();
+            assert!(matches!(joined, Err(JoinError::Signaled { .. })), "{joined:?}");
+        }
+    });
+}
+
+#[test]
 fn children_start_children() {
     let _watchdog = watchdog();
     fn depth(left: u32) -> u32 {
@@ -548,33 +578,227 @@ fn children_start_children() {
 #[test]
 fn children_start_while_other_threads_print_and_allocate() {
     let _watchdog = watchdog_of(300);
-    // In a process of its own, whose output goes nowhere.
-    in_child(|| {
-        let nowhere = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
-        for output in [1, 2] {
-            // SAFETY: takes integers.
-            assert!(unsafe { libc::dup2(nowhere.as_raw_fd(), output) } >= 0);
+    /// Stops the others also where an assertion fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
         }
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !stop.load(Relaxed) {
-                        let _ = writeln!(io::stdout(), "out {:?}", vec![1; 100]);
-                        let _ = writeln!(io::stderr(), "err {:?}", vec![1; 100]);
+    }
+    // Each in a process of its own, whose output goes nowhere.
+    let beside = |threads: [fn(); 2], children: u64| {
+        in_child(move || {
+            let nowhere = fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+            for output in [1, 2] {
+                // SAFETY: takes integers.
+                assert!(unsafe { libc::dup2(nowhere.as_raw_fd(), output) } >= 0);
+            }
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let stops = Stop(&stop);
+                for thread in threads {
+                    let stop = &stop;
+                    scope.spawn(move || {
+                        while !stop.load(Relaxed) {
+                            thread();
+                        }
+                    });
+                }
+                for i in 0..children {
+                    let process = Process::spawn(move || {
+                        let _ = writeln!(io::stdout(), "a child {}", "prints ".repeat(100));
+                        let _ = writeln!(io::stderr(), "a child {}", "prints ".repeat(100));
+                        assert!(i % 2 == 0, "a child panics");
+                        i
+                    });
+                    match process.unwrap().join() {
+                        Ok(result) => assert_eq!(result, i),
+                        Err(JoinError::Panicked { message, .. }) if i % 2 == 1 => {
+                            assert_eq!(message, "a child panics");
+                        }
+                        Err(other) => panic!("{other:?}"),
                     }
-                });
-            }
-            for i in 0..200u64 {
-                let process = Process::spawn(move || {
-                    let _ = writeln!(io::stdout(), "a child {}", "prints ".repeat(100));
-                    let _ = writeln!(io::stderr(), "a child {}", "prints ".repeat(100));
-                    i
-                });
-                assert_eq!(process.unwrap().join().unwrap(), i);
-            }
-            stop.store(true, Relaxed);
+                }
+                drop(stops);
+            });
         });
+    };
+    let print: fn() = || {
+        let _ = writeln!(io::stdout(), "out {:?}", vec![1; 100]);
+        let _ = writeln!(io::stderr(), "err {:?}", vec![1; 100]);
+    };
+    let errors_first: fn() = || {
+        let mut errors = io::stderr().lock();
+        let _ = writeln!(io::stdout(), "out {:?}", vec![1; 10]);
+        let _ = writeln!(errors, "err {:?}", vec![1; 10]);
+    };
+    let output_first: fn() = || {
+        let mut output = io::stdout().lock();
+        let _ = writeln!(io::stderr(), "err {:?}", vec![1; 10]);
+        let _ = writeln!(output, "out {:?}", vec![1; 10]);
+    };
+    let backtraces: fn() = || drop(std::backtrace::Backtrace::force_capture());
+    for threads in [[print, print], [errors_first; 2], [output_first; 2], [backtraces; 2]] {
+        beside(threads, 10);
+    }
+}
+
+#[test]
+fn a_child_is_not_tried_for_ever_where_a_lock_is_kept() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let (kept, is_kept) = std::sync::mpsc::channel();
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _errors = io::stderr().lock();
+            kept.send(()).unwrap();
+            let _ = goes.recv();
+        });
+        is_kept.recv().unwrap();
+        match Process::spawn(|| ()) {
+            Err(Error::Process { what: "fork", source }) => {
+                assert_eq!(source.kind(), io::ErrorKind::WouldBlock);
+                assert!(source.to_string().contains("standard error"), "{source}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(children().is_empty());
+        drop(go);
+        thread.join().unwrap();
+        Process::spawn(|| ()).unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn a_closed_standard_input_is_nobody_elses() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        for closed in [[0].as_slice(), &[0, 1, 2]] {
+            for fd in closed {
+                // SAFETY: takes integers.
+                unsafe { libc::close(*fd) };
+            }
+            // What is made from now on would be there.
+            let (mut producer, mut consumer) = ring::<u8>(1).unwrap();
+            let segment = Segment::anonymous(1 << 12).unwrap();
+            let child = Process::builder().daemon().spawn(move || {
+                assert_eq!(Ring::<u8>::new_in(&segment, "r", 1).unwrap().capacity(), 1);
+                let mut text = String::new();
+                let read = io::stdin().read_to_string(&mut text);
+                (consumer.pop().unwrap(), read.is_ok() && text.is_empty())
+            });
+            producer.push(7).unwrap();
+            assert_eq!(child.unwrap().join().unwrap(), (7, true));
+        }
+    });
+}
+
+/// How many children the storms start.
+fn many() -> u32 {
+    std::env::var("COMMONS_STORM").map_or(60, |text| text.parse().expect("a number"))
+}
+
+/// Numbers that look random, from a seed that is printed.
+fn random() -> impl FnMut(u32) -> u32 {
+    let mut state = std::env::var("COMMONS_SEED").map_or_else(
+        |_| {
+            u64::from(std::process::id()) << 32
+                | u64::from(Instant::now().elapsed().subsec_nanos() | 1)
+        },
+        |text| text.parse().expect("a number"),
+    );
+    println!("COMMONS_SEED={state}");
+    move |limit| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as u32 % limit
+    }
+}
+
+#[test]
+fn children_that_are_killed_at_random_leave_nothing() {
+    let _watchdog = watchdog_of(600);
+    let (many, mut random) = (many(), random());
+    in_child(move || {
+        let mut storm = |count: u32| {
+            let mut running = Vec::new();
+            for i in 0..count {
+                let (producer, consumer) = ring::<u32>(2).unwrap();
+                let mut builder = Process::builder();
+                if random(3) == 0 {
+                    builder = builder.daemon();
+                }
+                if random(3) == 0 {
+                    builder = builder.niceness(1).current_dir("/");
+                }
+                let mut end = producer;
+                let process = builder.spawn(move || end.push(i).map_err(|_| ())).unwrap();
+                for _ in 0..random(2000) {
+                    std::hint::spin_loop();
+                }
+                if random(2) == 0 {
+                    process.kill().unwrap();
+                }
+                running.push((process, consumer));
+                if random(4) == 0 {
+                    running.swap_remove(random(running.len() as u32) as usize);
+                }
+            }
+            for (process, mut consumer) in running {
+                match process.join() {
+                    Ok(sent) => assert!(sent.is_ok() && consumer.pop().is_ok()),
+                    Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                    other => panic!("{other:?}"),
+                }
+                // It is told of the end, whatever it was.
+                while consumer.pop().is_ok() {}
+            }
+            for child in commons::process::active_children() {
+                child.wait().unwrap();
+            }
+            assert!(children().is_empty(), "{:?}", children());
+            (descriptors(), mappings())
+        };
+        let before = storm(20);
+        let after = storm(many);
+        assert_eq!(after.0, before.0);
+        assert!(after.1 <= before.1 + 4, "{after:?} after {before:?}");
+    });
+}
+
+#[test]
+fn parents_that_are_killed_while_they_start_children_leave_none_that_hangs() {
+    let _watchdog = watchdog_of(600);
+    let (many, mut random) = (many().div_ceil(4), random());
+    in_child(move || {
+        // Whoever is left has the writing end.
+        let (mut reader, writer) = io::pipe().unwrap();
+        for _ in 0..many {
+            let held = writer.try_clone().unwrap();
+            let (producer, mut consumer) = ring::<u8>(1).unwrap();
+            let parent = Process::spawn(move || -> () {
+                let mut end = Some(producer);
+                let _held = held;
+                loop {
+                    let end = end.take();
+                    let child = Process::builder().niceness(1).spawn(move || drop(end));
+                    drop(child);
+                    let _ = Process::builder().daemon().spawn(|| -> () { pause_for_ever() });
+                }
+            });
+            let parent = parent.unwrap();
+            for _ in 0..random(200_000) {
+                std::hint::spin_loop();
+            }
+            parent.kill().unwrap();
+            assert_eq!(parent.wait().unwrap(), ExitStatus::Signaled(libc::SIGKILL));
+            // The end was the parent's, or a child's, and is nobody's by now, or soon.
+            assert!(consumer.pop().is_err());
+        }
+        drop(writer);
+        // The end of the file: daemons and half started children are gone.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     });
 }
 

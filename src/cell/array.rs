@@ -8,7 +8,7 @@ use super::store::{any_bytes_are_a_value, settle};
 use super::{CellError, Iter};
 use crate::Result;
 use crate::segment::{
-    Attachment, Element, Held, Kind, Location, ObjectInfo, Segment, Shared, constructors,
+    Attachment, Element, Held, Kind, Location, ObjectInfo, Segment, Shared, constructors, travels,
 };
 use crate::sync::atomic::AtomicU64;
 use crate::sync::copy::{load_elements, store_elements};
@@ -370,6 +370,8 @@ impl<T> Array<T> {
         Ok(first..end)
     }
 }
+
+travels!([T: Element] Array<T>, Shared, |this| (this.held.attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::layout::Plan;
-use crate::segment::{Element, Held, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Element, Held, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::all::{self, Ordering};
 use std::fmt;
 use std::ops::Deref;
@@ -103,6 +103,8 @@ impl<A: Primitive> Deref for Atomic<A> {
         &self.held
     }
 }
+
+travels!([A: Primitive] Atomic<A>, Shared, |this| (this.held.attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<A: Primitive> fmt::Debug for Atomic<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

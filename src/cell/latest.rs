@@ -37,7 +37,7 @@
 use super::CellError;
 use super::store::{BUFFERS, Store};
 use crate::member::Doubt;
-use crate::segment::{Element, Kind, Location, child_stamp, constructors};
+use crate::segment::{Element, Kind, Location, child_stamp, constructors, travels};
 use crate::sync::barrier;
 use crate::sync::local::{AtomicU32, Ordering};
 use crate::sys::{fork, membarrier, time};
@@ -136,6 +136,8 @@ impl<T> Latest<T> {
         self.store.buffers()
     }
 }
+
+travels!([T: Element] Latest<T>, Shared, |this| (this.store.attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Latest<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,6 +249,9 @@ impl<T> Drop for Publisher<T> {
         self.store.news.wake();
     }
 }
+
+travels!([T: Element] Publisher<T>, Sole, |this| (this.store.attachment(), 0),
+    |used| Self::claim(Store::find::<T>(Location::Handed(used), Kind::Latest)?));
 
 impl<T> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -372,6 +377,11 @@ impl<T> Reader<T> {
         self.strategy = strategy;
     }
 }
+
+travels!([T: Element] Reader<T>, Shared, |this| (this.store.attachment(), this.seen), |used| {
+    let store = Store::find::<T>(Location::Handed(used), Kind::Latest)?;
+    Ok(Reader { seen: used.detail(), ..Self::over(store) })
+});
 
 impl<T> fmt::Debug for Reader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

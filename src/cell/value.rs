@@ -4,7 +4,7 @@ use super::CellError;
 use super::store::{BUFFERS, Store, from_word, is_small, to_word};
 use crate::Result;
 use crate::member::Claim;
-use crate::segment::{Element, Kind, Location, constructors};
+use crate::segment::{Element, Kind, Location, constructors, travels};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::fmt;
 use std::marker::PhantomData;
@@ -176,6 +176,8 @@ impl<T: Element> Value<T> {
         Ok(Claim::take(&self.store.claim, core.table()?, core.membership()?)?)
     }
 }
+
+travels!([T: Element] Value<T>, Shared, |this| (this.store.attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,9 @@ use super::wait_guard::{Paused, WaitGuard};
 use crate::Result;
 use crate::cell::{any_bytes_are_a_value, row};
 use crate::raw::mutex::RawMutex;
-use crate::segment::{Attachment, Element, Kind, Location, ObjectInfo, Segment, constructors};
+use crate::segment::{
+    Attachment, Element, Kind, Location, ObjectInfo, Segment, constructors, travels,
+};
 use crate::sys::time;
 use crate::wait::NEVER;
 use std::fmt;
@@ -283,6 +285,8 @@ impl<T> LockedArray<T> {
         NonNull::slice_from_raw_parts(self.elements, self.len)
     }
 }
+
+travels!([T: Element] LockedArray<T>, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for LockedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use super::joint::Joint;
 use crate::layout::Plan;
 use crate::member::PARTICIPANTS;
 use crate::raw::barrier::{Cause, Control, MOST, RawBarrier, Refusal, Turn, Verdict};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy, block_shared};
@@ -453,6 +453,8 @@ impl Clone for Barrier {
         Barrier { joint: self.joint.again(), ..*self }
     }
 }
+
+travels!([] Barrier, Shared, |this| (this.joint.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use super::{LockError, WaitGuard};
 use crate::Result;
 use crate::layout::Plan;
 use crate::raw::condvar::RawCondvar;
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
 use std::fmt;
@@ -255,6 +255,8 @@ impl Clone for Condvar {
         Condvar { joint: self.joint.again() }
     }
 }
+
+travels!([] Condvar, Shared, |this| (this.joint.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Condvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

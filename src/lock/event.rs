@@ -7,7 +7,7 @@ use crate::Result;
 use crate::layout::Plan;
 use crate::raw::event::RawEvent;
 use crate::raw::semaphore::RawSemaphore;
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
@@ -283,6 +283,8 @@ impl Clone for Event {
         Event { joint: self.joint.again(), reset: self.reset }
     }
 }
+
+travels!([] Event, Shared, |this| (this.joint.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

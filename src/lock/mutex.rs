@@ -6,7 +6,7 @@ use super::handle::Handle;
 use super::{LockError, MutexGuard, RecoveryGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, RawMutex};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sys::time;
 use crate::wait::NEVER;
 use crate::{Error, Result};
@@ -280,6 +280,8 @@ impl<T> Mutex<T> {
         self.handle.release_forgotten()
     }
 }
+
+travels!([T: NoUninit + CheckedBitPattern] Mutex<T>, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

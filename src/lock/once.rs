@@ -8,7 +8,7 @@ use crate::Result;
 use crate::layout::Plan;
 use crate::raw::mutex::Refusal;
 use crate::raw::once::RawOnce;
-use crate::segment::{Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::robust::{List, Slot};
 use crate::sys::time;
 use crate::wait::NEVER;
@@ -145,6 +145,8 @@ impl Once {
         wait(&self.handle, time::at(deadline))
     }
 }
+
+travels!([] Once, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Once {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use super::once::{begin, wait};
 use crate::Result;
 use crate::layout::Plan;
 use crate::raw::once::RawOnce;
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use crate::sys::time;
 use crate::wait::NEVER;
 use bytemuck::{CheckedBitPattern, NoUninit};
@@ -214,6 +214,8 @@ impl<T: NoUninit + CheckedBitPattern> OnceCell<T> {
         self.made()
     }
 }
+
+travels!([T: NoUninit + CheckedBitPattern] OnceCell<T>, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T: NoUninit + CheckedBitPattern + fmt::Debug> fmt::Debug for OnceCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use super::LockError;
 use super::handle::Handle;
 use crate::layout::Plan;
 use crate::raw::permits::{MOST, RawPermits};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::local::{self, Ordering::Relaxed};
 use crate::sync::robust::{List, RobustWord, Slot};
@@ -277,6 +277,8 @@ impl Clone for PermitPool {
         Self::with(handle, self.words, self.count, self.strategy)
     }
 }
+
+travels!([] PermitPool, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for PermitPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use super::handle::Handle;
 use super::mutex::{NO_VALUE, plan, show};
 use super::wait_guard::{Paused, WaitGuard};
 use crate::raw::mutex::{Condition, RawMutex, Refusal};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use crate::sync::local::Ordering::Relaxed;
 use crate::sync::robust::List;
 use crate::sys::time;
@@ -226,6 +226,8 @@ impl<T> RecursiveMutex<T> {
         }
     }
 }
+
+travels!([T: NoUninit + CheckedBitPattern] RecursiveMutex<T>, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for RecursiveMutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use super::{LockError, RwLockReadGuard, RwLockRecoveryGuard, RwLockWriteGuard};
 use crate::layout::Plan;
 use crate::raw::mutex::{Condition, Refusal};
 use crate::raw::rwlock::{RawRwLock, Share};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::robust::{List, Slot};
 use crate::sys::time;
 use crate::wait::NEVER;
@@ -396,6 +396,8 @@ impl<T: NoUninit + CheckedBitPattern> RwLock<T> {
         T::is_valid_bit_pattern(unsafe { self.value.cast::<T::Bits>().as_ref() })
     }
 }
+
+travels!([T: NoUninit + CheckedBitPattern] RwLock<T>, Shared, |this| (this.handle.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@
 use super::joint::Joint;
 use crate::layout::Plan;
 use crate::raw::semaphore::{MOST, RawSemaphore};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, Shared, constructors, travels};
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{NEVER, WaitStrategy};
@@ -235,6 +235,8 @@ impl Clone for Semaphore {
         Semaphore { joint: self.joint.again(), max: self.max }
     }
 }
+
+travels!([] Semaphore, Shared, |this| (this.joint.held().attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,12 @@
 //! What a child is to be, before it is started.
 
+#[cfg(feature = "serde")]
+use super::entry;
+use super::fork;
 use super::handle::Process;
 use super::identity::{default_name, next_path};
-use super::launch;
+#[cfg(feature = "serde")]
+use super::method::{self, StartMethod};
 use super::outcome::Outcome;
 use super::setup::{Input, Resource, Setup};
 use crate::Result;
@@ -60,6 +64,15 @@ pub struct Builder {
     pub(super) name: Option<String>,
     pub(super) kind: &'static str,
     pub(super) daemon: bool,
+    pub(super) refuse_threads: bool,
+    #[cfg(feature = "serde")]
+    pub(super) method: Option<StartMethod>,
+    /// What an exec runs; `None`: this program.
+    #[cfg(feature = "serde")]
+    pub(super) executable: Option<std::path::PathBuf>,
+    /// What an exec is given; `None`: what this process was given.
+    #[cfg(feature = "serde")]
+    pub(super) arguments: Option<Vec<std::ffi::OsString>>,
     pub(super) setup: Setup,
 }
 
@@ -70,6 +83,13 @@ impl Builder {
             name: None,
             kind: "Process",
             daemon: false,
+            refuse_threads: false,
+            #[cfg(feature = "serde")]
+            method: None,
+            #[cfg(feature = "serde")]
+            executable: None,
+            #[cfg(feature = "serde")]
+            arguments: None,
             setup: Setup::default(),
         }
     }
@@ -92,6 +112,13 @@ impl Builder {
     /// A daemon may not start children.
     pub fn daemon(mut self) -> Self {
         self.daemon = true;
+        self
+    }
+
+    /// Refuses to fork while other threads run: see "Threads" at [`Process::spawn`]. The start is
+    /// [`Error::Threads`](crate::Error::Threads) then.
+    pub fn refuse_threads(mut self) -> Self {
+        self.refuse_threads = true;
         self
     }
 
@@ -153,6 +180,34 @@ impl Builder {
         self
     }
 
+    /// By which method [`Builder::call`] starts the child; without it, by that of the process
+    /// ([`start_method`](super::start_method)). Closures are always started by fork.
+    #[cfg(feature = "serde")]
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// What a child is to run that is started by exec, by its path: this program, which is what is run
+    /// without it, or a copy of it. In another program the function cannot be found.
+    #[cfg(feature = "serde")]
+    pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
+        self.executable = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The command line of a child that is started by exec, the name of the program first; without it,
+    /// that of this process.
+    #[cfg(feature = "serde")]
+    pub fn command_line<I, S>(mut self, arguments: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.arguments = Some(arguments.into_iter().map(|a| a.as_ref().to_owned()).collect());
+        self
+    }
+
     /// The name that the child is going to have.
     pub(super) fn full_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| default_name(self.kind, &self.path))
@@ -167,7 +222,39 @@ impl Builder {
         F: FnOnce() -> R + Send + 'static,
         R: Outcome,
     {
-        launch::start(self, f)
+        fork::start(self, f)
+    }
+
+    /// Starts a child process that runs `f`, which may borrow: see [`Process::spawn_borrowing`].
+    ///
+    /// # Safety
+    /// As [`Process::spawn_borrowing`].
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    #[allow(unsafe_code, reason = "what is borrowed may be shared")]
+    pub unsafe fn spawn_borrowing<F, R>(self, f: F) -> Result<Process<R>>
+    where
+        F: FnOnce() -> R + Send,
+        R: Outcome,
+    {
+        fork::start(self, f)
+    }
+
+    /// Starts a child process that calls `f` with `argument`: see [`Process::call`].
+    ///
+    /// # Errors
+    /// As [`Process::call`].
+    #[cfg(feature = "serde")]
+    pub fn call<A, R>(self, f: fn(A) -> R, argument: A) -> Result<Process<R>>
+    where
+        A: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+        R: Outcome,
+    {
+        match self.method.unwrap_or_else(method::start_method) {
+            StartMethod::Fork => fork::start(self, move || f(argument)),
+            StartMethod::Exec => entry::start(self, f, argument),
+        }
     }
 
     /// Starts a child process that runs `work`. Without a name it has that of the type in the place
@@ -179,7 +266,7 @@ impl Builder {
         let path = std::any::type_name::<W>();
         let path = path.split('<').next().unwrap_or(path);
         self.kind = path.rsplit("::").next().unwrap_or(path);
-        launch::start(self, move || work.run())
+        fork::start(self, move || work.run())
     }
 }
 

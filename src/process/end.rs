@@ -1,10 +1,11 @@
 //! The end of a process.
 //!
 //! One that ends in an orderly way first asks its daemons to end, then waits for its other children,
-//! and then sees to it that the daemons have ended. libc's exit handlers do that where `exit` is
+//! and then sees to it that the daemons have ended; around that, finalizers have their turn. libc's exit handlers do that where `exit` is
 //! called, in a forked child also, which inherits the handler and has its own list of children.
 
 use super::child::active_children;
+use super::finalizer::run_pending;
 use super::launch::IN_CHILD;
 use crate::segment::leave_all;
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
@@ -18,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Ends the calling process, with this exit code (modulo 256).
 ///
 /// Of a child process, nothing of what it inherited from its parent runs: no exit handlers, and no
-/// destructors; what it printed is printed. Any other process ends as by [`std::process::exit`].
+/// destructors; what it printed is printed, and its [finalizers](super::Finalizer) run. Any other process ends as by [`std::process::exit`].
 ///
 /// # Examples
 /// ```
@@ -36,20 +37,41 @@ pub fn exit(code: i32) -> ! {
 /// Ends a child of this crate's in an orderly way.
 pub(super) fn end_child(code: i32) -> ! {
     let _ = io::stdout().flush();
-    event!(info, "process shuts down");
-    see_children_end();
+    end_in_order();
     let _ = io::stdout().flush();
     leave_all();
     event!(info, "process exits with exit code {}", code & 0xff);
+    // Relaxed: as `IN_CHILD`.
+    if OWN_HANDLERS.load(Relaxed) {
+        ENDED.store(true, Relaxed);
+        std::process::exit(code)
+    }
     process::exit_now(code)
+}
+
+/// Whether all exit handlers of this process are its own, and none its parent's.
+pub(super) static OWN_HANDLERS: AtomicBool = AtomicBool::new(false);
+/// Whether this process has done what belongs to its end.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// What belongs to an orderly end.
+fn end_in_order() {
+    event!(info, "process shuts down");
+    event!(debug, "runs finalizers of priority 0 and above");
+    run_pending(0);
+    see_children_end();
+    event!(debug, "runs the remaining finalizers");
+    run_pending(i32::MIN);
 }
 
 /// Has this process wait for its children when it ends by `exit`.
 pub(super) fn wait_at_exit() {
     static ASKED: AtomicBool = AtomicBool::new(false);
     extern "C" fn handler() {
-        event!(info, "process shuts down");
-        see_children_end();
+        // Relaxed: set by the thread that calls this.
+        if !ENDED.load(Relaxed) {
+            end_in_order();
+        }
     }
     // Relaxed: no data. Called by one thread at a time; a child has what its parent asked for.
     if !ASKED.swap(true, Relaxed) {

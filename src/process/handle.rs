@@ -44,7 +44,8 @@ impl<R: Outcome> Process<R> {
     /// with no moment in which it is nobody's. The parent's copy is dropped without closing anything.
     /// Values of other crates are copied and dropped in both processes.
     ///
-    /// The child ends when `f` returns, with code 0, or panics, with code 1. It runs no destructors
+    /// The child ends when `f` returns, with code 0, or panics, with code 1; where `f` gives a `Result`,
+    /// an `Err` comes back as any other value does, and the code is 1. It runs no destructors
     /// of the parent's other values and no exit handlers. A panic is a line on standard error, and comes
     /// back in the [`JoinError`]; panic hooks of the parent's do not run. Then, and at any other orderly end (a return
     /// from `main`, [`exit`](super::exit), [`std::process::exit`]), a process waits for the children it
@@ -55,6 +56,34 @@ impl<R: Outcome> Process<R> {
     /// instant, in a library or of your own, it stays locked in the child for ever. Locks of this
     /// crate, of the allocator and of standard output and error are taken care of. Start children
     /// before threads where you can.
+    ///
+    /// # What does not compile
+    /// A guard is its thread's, and a child would have a copy that guards nothing:
+    /// ```compile_fail,E0277
+    /// let mutex = commons::Mutex::new(0u64).unwrap();
+    /// let mut guard = Box::leak(Box::new(mutex)).lock().unwrap();
+    /// commons::Process::spawn(move || *guard += 1);
+    /// ```
+    /// What is borrowed through a guard would be there twice, without the lock:
+    /// ```compile_fail,E0597
+    /// let mutex = commons::Mutex::new(0u64).unwrap();
+    /// let mut guard = Box::leak(Box::new(mutex)).lock().unwrap();
+    /// let value = &mut *guard;
+    /// commons::Process::spawn(move || *value += 1);
+    /// ```
+    /// So would a loan of items in place:
+    /// ```compile_fail,E0277
+    /// let (_producer, mut consumer) = commons::spsc::ring::<u64>(4).unwrap();
+    /// let loan = consumer.peek(1).unwrap();
+    /// commons::Process::spawn(move || loan[0]);
+    /// ```
+    /// And a child outlives whatever its parent's stack has ([`Process::spawn_borrowing`]):
+    /// ```compile_fail,E0373
+    /// let word = "word".to_owned();
+    /// commons::Process::spawn(|| word.len());
+    /// ```
+    /// What types cannot prevent, such as an end in a `static`, is an error at run time:
+    /// [`Error::Forked`](crate::Error::Forked).
     ///
     /// # Errors
     /// [`Error::Process`](crate::Error::Process) where the kernel refuses another process, or what
@@ -68,6 +97,93 @@ impl<R: Outcome> Process<R> {
         F: FnOnce() -> R + Send + 'static,
     {
         Builder::new().spawn(f)
+    }
+
+    /// Starts a child process that runs `f`, which may borrow.
+    ///
+    /// # Safety
+    /// Memory of this process's own is copied by the fork, so borrowing it is harmless. What `f`
+    /// refers to in *shared* memory, through a guard, a loan or a slice in place, exists once for both.
+    /// The caller sees to it that nothing there that `f` refers to is referred to exclusively by either
+    /// process, and that the handles through which it is reached outlive the child.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::Process;
+    ///
+    /// let words = vec!["a".to_owned(), "b".to_owned()];
+    /// // SAFETY: it borrows memory of this process's own alone.
+    /// let child = unsafe { Process::spawn_borrowing(|| words.concat()) }?;
+    /// assert_eq!(child.join()?, "ab");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(unsafe_code, reason = "what is borrowed may be shared")]
+    pub unsafe fn spawn_borrowing<F>(f: F) -> Result<Self>
+    where
+        F: FnOnce() -> R + Send,
+    {
+        // SAFETY: as the caller's.
+        unsafe { Builder::new().spawn_borrowing(f) }
+    }
+
+    /// Starts a child process that calls `f` with `argument`, by the
+    /// [start method](super::start_method) of this process: by fork, or by exec, as a new run of this
+    /// program.
+    ///
+    /// Everything but the start is the same with both: names, daemons, results, panics, exit codes, and
+    /// what a child has of shared memory. Handles of this crate's objects, in whatever `argument` is made
+    /// of, go to the child: those that can be cloned are shared, and ends that there is one of are the
+    /// child's from then on. (Elsewhere, serialising a handle is an error.) By exec, settings of a
+    /// handle, such as how it waits, are those of a new one.
+    ///
+    /// # Exec
+    /// The program calls [`entry`](super::entry) first in its `main`. The child has its own memory from
+    /// the beginning: statics are as in any new run, a logger of another library has to be installed anew.
+    /// Of the parent's descriptors it has standard input, output and error, and those of the memory
+    /// that it is given.
+    ///
+    /// # What does not compile
+    /// A function has nothing with it:
+    /// ```compile_fail,E0308
+    /// let more = 1;
+    /// commons::Process::call(|number: u64| number + more, 1);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Process::spawn`]. By exec: where the program has not called [`entry`](super::entry), where the
+    /// argument cannot be serialised, where `f` is part of a shared library.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::process::{self, Process, StartMethod};
+    /// use commons::spsc;
+    ///
+    /// fn sum((mut numbers, more): (spsc::Consumer<u64>, u64)) -> u64 {
+    ///     std::iter::from_fn(|| numbers.pop().ok()).sum::<u64>() + more
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     process::entry();
+    ///     let (mut producer, consumer) = spsc::ring(8)?;
+    ///     let builder = Process::builder().start_method(StartMethod::Exec);
+    ///     let child = builder.call(sum, (consumer, 10))?;
+    ///     for number in 0..5 {
+    ///         producer.push(number)?;
+    ///     }
+    ///     drop(producer);
+    ///     assert_eq!(child.join()?, 20);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn call<A>(f: fn(A) -> R, argument: A) -> Result<Self>
+    where
+        A: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+    {
+        Builder::new().call(f, argument)
     }
 
     /// Starts a child process that runs `work`, and has its type's name where another is called

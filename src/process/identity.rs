@@ -14,11 +14,13 @@ use std::time::Duration;
 static SELF: PerProcess<Identity> = PerProcess::new();
 
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Identity {
     pub(super) name: String,
     /// The numbers of its line of descent: a child's own among its parent's children is the last.
     pub(super) path: Vec<u32>,
     pub(super) daemon: bool,
+    #[cfg_attr(feature = "serde", serde(with = "parent_in_letter"))]
     pub(super) parent: Option<Arc<Parent>>,
     /// Children that were built, started or not.
     children: u32,
@@ -140,6 +142,27 @@ impl fmt::Display for Current {
             write!(f, " parent={}", parent.pid)?;
         }
         f.write_str(if self.daemon { " started daemon>" } else { " started>" })
+    }
+}
+
+/// How a child that is started by exec is told of its parent.
+#[cfg(feature = "serde")]
+mod parent_in_letter {
+    use super::{Arc, Parent};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        parent: &Option<Arc<Parent>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        parent.as_ref().map(|parent| (parent.pid, &parent.name)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Parent>>, D::Error> {
+        let parent = Option::<(u32, String)>::deserialize(deserializer)?;
+        Ok(parent.map(|(pid, name)| Arc::new(Parent { pid, name })))
     }
 }
 

@@ -1,50 +1,39 @@
-//! Starting a child by fork, and handing it what it needs.
+//! What the parent of a child and the child know of each other, however it was started.
 //!
-//! 1. The parent takes a place for the child in the table of every segment that matters
-//!    ([`Prepared`]), so the child is somebody from its first instruction.
-//! 2. It forks. The child makes those places its own and waits at the *gate*.
-//! 3. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
-//!    child's ([`hand_over`]). Then it opens the gate.
-//! 4. The child maps the memory of what it was handed, runs the closure, writes down the outcome, says so, and ends.
-//!
-//! A parent that dies before the gate is open leaves a child that ends without running anything; a
-//! child that dies anywhere leaves what it had been handed to be found dead like anybody's.
+//! A child waits at a *gate* until its parent has handed over what it is to have. A parent that dies
+//! before the gate is open leaves a child that ends without running anything; a child that dies
+//! anywhere leaves what it had been handed to be found dead like anybody's.
 
-#![allow(unsafe_code, reason = "forks")]
+#![allow(unsafe_code, reason = "refers to shared memory")]
 
 use super::builder::Builder;
-use super::child::{Child, active_children};
-use super::end::{end_child, wait_at_exit};
-use super::handle::Process;
+use super::child::active_children;
 use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
 use super::panics::{self, Panic};
 use super::setup;
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
+use crate::segment::{Attachment, Held, Kind, Location, ObjectInfo, Shared};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::futex;
 use crate::sync::local::AtomicBool;
-use crate::sys::fork::{self, Side};
 use crate::sys::per_process::PerProcess;
-use crate::sys::tether::tether;
 use crate::sys::{file, process, robust, time};
 use crate::{Error, Result};
 use std::fs::File;
-use std::io::{self, StderrLock, StdoutLock, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::MutexGuard;
 
 /// What parent and child know of each other, in shared memory.
 #[repr(C)]
 #[derive(Debug)]
-struct Launch {
+pub(super) struct Launch {
     /// 0: closed; 1: the child may run. Written by the parent.
     gate: AtomicU32,
     /// 0: the child is setting itself up; [`SET_UP`]; above: the number of the step that failed, and
@@ -54,6 +43,10 @@ struct Launch {
     reason: AtomicU32,
     /// One of the constants below. Written by the child, once.
     outcome: AtomicU32,
+    /// How far the child has come among the locks that it needs: see [`locks`](super::locks). Written by
+    /// the child, where the parent waits for it.
+    pub(super) free: AtomicU32,
+    reserved: AtomicU32,
     /// Bytes of the outcome in the file that carries it. Written by the child.
     length: AtomicU64,
 }
@@ -66,29 +59,30 @@ const SET_UP: u32 = 1;
 const RETURNED: u32 = 1;
 const PANICKED: u32 = 2;
 const NOT_SERIALISED: u32 = 3;
+const NO_ARGUMENT: u32 = 4;
 
 /// One start at a time, so that no child inherits what is prepared for another.
-static STARTING: PerProcess<()> = PerProcess::new();
+pub(super) static STARTING: PerProcess<()> = PerProcess::new();
 /// Whether this process, or one that it descends from, was started here.
 pub(super) static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// What a child says of its own end.
 #[derive(Debug)]
 pub(super) struct Report {
-    launch: Held<Launch>,
+    pub(super) launch: Held<Launch>,
     /// Carries the outcome, of any size.
     carrier: File,
 }
 
 impl Report {
-    fn new() -> Result<Self> {
-        let info = ObjectInfo::of::<Launch>(Kind::Process, 1);
+    pub(super) fn new() -> Result<Self> {
+        let info = info();
         let mut plan = Plan::new();
         let offset = plan.place::<Launch>()?;
         let launch = Held::<Launch>::new(Location::Unnamed.make(info, plan, |blank| {
-            let [gate, setup, reason, outcome] = [const { AtomicU32::new(0) }; 4];
+            let [gate, setup, reason, outcome, free, reserved] = [const { AtomicU32::new(0) }; 6];
             let length = AtomicU64::new(0);
-            blank.put(offset, Launch { gate, setup, reason, outcome, length });
+            blank.put(offset, Launch { gate, setup, reason, outcome, free, reserved, length });
             Ok(())
         })?)?;
         let carrier =
@@ -96,8 +90,45 @@ impl Report {
         Ok(Report { launch, carrier: File::from(carrier) })
     }
 
+    /// In a child: what its parent made.
+    #[cfg(feature = "serde")]
+    pub(super) fn handed(used: &crate::segment::Used, carrier: File) -> Result<Self> {
+        let launch = Held::<Launch>::new(Location::Handed(used).open(info())?)?;
+        Ok(Report { launch, carrier })
+    }
+
+    /// Another handle to it.
+    #[cfg(feature = "serde")]
+    pub(super) fn again(&self) -> Result<Self> {
+        let carrier = self.carrier.try_clone().map_err(Error::os("dup", "result"))?;
+        Ok(Report { launch: self.launch.again()?, carrier })
+    }
+
+    pub(super) fn attachment(&self) -> &Attachment {
+        self.launch.attachment()
+    }
+
+    /// Where the outcome goes.
+    #[cfg(feature = "serde")]
+    pub(super) fn carrier(&self) -> BorrowedFd<'_> {
+        self.carrier.as_fd()
+    }
+
+    /// Lets the child run.
+    pub(super) fn open_gate(&self) {
+        // Release: what was handed over, to the Acquire in `wait_at_gate`.
+        self.launch.gate.store(OPEN, Release);
+        futex::wake(&self.launch.gate, u32::MAX);
+    }
+
+    /// In the child: says that what it was to run on could not be made of what came.
+    #[cfg(feature = "serde")]
+    pub(super) fn refuse(&self, problem: &str) {
+        self.write(NO_ARGUMENT, problem.as_bytes());
+    }
+
     /// In the child: says whether it could set itself up, and gives that.
-    fn say_set_up(&self, result: Result<(), (u32, io::Error)>) -> bool {
+    pub(super) fn say_set_up(&self, result: Result<(), (u32, io::Error)>) -> bool {
         let (setup, reason) = match &result {
             Ok(()) => (SET_UP, 0),
             Err((step, error)) => (SET_UP + 1 + step, error.raw_os_error().unwrap_or(0)),
@@ -110,7 +141,7 @@ impl Report {
     }
 
     /// In the parent: waits until the child has set itself up.
-    fn wait_for_setup(&self, child: BorrowedFd<'_>) -> Result<()> {
+    pub(super) fn wait_for_setup(&self, child: BorrowedFd<'_>) -> Result<()> {
         /// How often, in nanoseconds, the parent looks whether the child was killed over it.
         const LOOK: u64 = 20_000_000;
         let dead = || Error::Process {
@@ -132,12 +163,16 @@ impl Report {
                     futex::wait_either((&self.launch.setup, 0), None, Some(until));
                 }
                 SET_UP => return Ok(()),
-                failed => {
-                    let reason = self.launch.reason.load(Relaxed);
-                    return Err(setup::failure(failed - SET_UP - 1, reason));
-                }
+                _ => return self.setup_failure().map_or(Ok(()), Err),
             }
         }
+    }
+
+    /// Why the child could not set itself up, if it said so.
+    pub(super) fn setup_failure(&self) -> Option<Error> {
+        // Acquire: the reason.
+        let failed = self.launch.setup.load(Acquire).checked_sub(SET_UP + 1)?;
+        Some(setup::failure(failed, self.launch.reason.load(Relaxed)))
     }
 
     /// In the child: says what came of its closure.
@@ -164,18 +199,20 @@ impl Report {
                 let Panic { message, location, backtrace } = Panic::decode(&bytes);
                 Some(Err(JoinError::Panicked { message, location, backtrace }))
             }
+            NO_ARGUMENT => Some(Err(JoinError::Argument { problem: text(&bytes) })),
             NOT_SERIALISED => Some(Err(JoinError::Result { problem: text(&bytes) })),
             _ => None,
         })
     }
 }
 
-/// Starts a child that runs `f`.
-pub(super) fn start<F, R>(builder: Builder, f: F) -> Result<Process<R>>
-where
-    F: FnOnce() -> R + Send + 'static,
-    R: Outcome,
-{
+/// What the shared part of a start is.
+fn info() -> ObjectInfo {
+    ObjectInfo::of::<Launch>(Kind::Process, 1)
+}
+
+/// What a child is going to be, if this thread may start one.
+pub(super) fn begin(builder: &mut Builder) -> Result<(String, Identity)> {
     let locks = robust::locks_held();
     if locks > 0 {
         return Err(Error::Holding { locks });
@@ -187,95 +224,12 @@ where
     // Reaps those that have ended.
     active_children();
     let name = builder.full_name();
-    let identity = Identity::of_child(name.clone(), builder.path, builder.daemon);
-    let starting = STARTING.lock();
-    let setup = builder.setup.prepare()?;
-    let plain = setup.is_plain();
-    wait_at_exit();
-    panics::watch();
-    let report = Report::new()?;
-    let core = report.launch.attachment().core();
-    let parent = core.membership()?.stamp();
-    let mut prepared = Prepared::new(core)?;
-
-    let tied =
-        if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
-    let (tether, collar) = tied.unzip();
-
-    let printing = hold_output();
-    // SAFETY: of the locks that the child relies on, those of standard output and error are held
-    // by this thread, the allocator's are libc's business, and the crate's own are per process.
-    let side = unsafe { fork::fork(prepared.locks()) };
-    drop(printing);
-    match side {
-        Err(source) => Err(Error::Process { what: "fork", source }),
-        Ok(Side::Child) => {
-            // Not given back: it is the parent's. The child has one of its own.
-            std::mem::forget(starting);
-            IN_CHILD.store(true, Relaxed);
-            prepared.settle();
-            identity.assume();
-            let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
-            let set_up = setup.apply();
-            let ready = if plain { set_up.is_ok() } else { report.say_set_up(set_up) };
-            if !tied || !ready || !wait_at_gate(&report.launch, parent) {
-                process::exit_now(1);
-            }
-            prepared.prefault();
-            event!(info, "child process runs its closure");
-            end_child(run(f, &report))
-        }
-        Ok(Side::Parent { child: pid }) => {
-            let pidfd = process::open(pid).map_err(|source| {
-                process::end_and_reap(pid);
-                Error::Process { what: "pidfd_open", source }
-            })?;
-            if !plain && let Err(error) = report.wait_for_setup(pidfd.as_fd()) {
-                let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
-                let _ = process::wait(pidfd.as_fd(), true);
-                return Err(error);
-            }
-            let child = Child::register(pid, pidfd, name, tether);
-            hand_over(&prepared, f);
-            // The child has these by now, and its copy alone is to say that it lives.
-            drop(prepared);
-            report.launch.gate.store(OPEN, Release);
-            futex::wake(&report.launch.gate, u32::MAX);
-            drop(starting);
-            event!(debug, "started {child}");
-            Ok(Process::new(child, report))
-        }
-    }
-}
-
-/// The locks of standard output and error, with nothing in the buffers, which would be printed twice;
-/// and no thread that prints a panic.
-fn hold_output() -> impl Drop {
-    struct Output(
-        Option<(StdoutLock<'static>, StderrLock<'static>)>,
-        Option<MutexGuard<'static, ()>>,
-    );
-    impl Drop for Output {
-        fn drop(&mut self) {
-            self.1 = None;
-            self.0 = None;
-        }
-    }
-    loop {
-        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        // Who prints a panic waits for these, so they do not wait for it.
-        if let Some(panics) = panics::hold() {
-            let _ = out.flush();
-            let _ = err.flush();
-            return Output(Some((out, err)), panics);
-        }
-        drop((out, err));
-        process::yield_now();
-    }
+    let path = std::mem::take(&mut builder.path);
+    Ok((name.clone(), Identity::of_child(name, path, builder.daemon)))
 }
 
 /// In the child: waits until the parent has handed over; false: the parent died before it did.
-fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
+pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
     let Ok(table) = launch.attachment().core().table() else { return false };
     let mut doubt = Doubt::default();
     let mut timed_out = false;
@@ -293,14 +247,14 @@ fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
 }
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
-fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
-    let (outcome, bytes) = match catch_unwind(AssertUnwindSafe(f)) {
+pub(super) fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
+    let (outcome, bytes, failed) = match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => match result.encode() {
-            Ok(bytes) => (RETURNED, bytes),
-            Err(problem) => (NOT_SERIALISED, problem.into_bytes()),
+            Ok(bytes) => (RETURNED, bytes, result.is_failure()),
+            Err(problem) => (NOT_SERIALISED, problem.into_bytes(), true),
         },
-        Err(payload) => (PANICKED, panics::what_was(&*payload).encode()),
+        Err(payload) => (PANICKED, panics::what_was(&*payload).encode(), true),
     };
     report.write(outcome, &bytes);
-    i32::from(outcome != RETURNED)
+    i32::from(failed)
 }

@@ -1,6 +1,7 @@
 //! Messages of this crate through the `log` facade, and a logger that names the process.
 
 use super::identity;
+use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::{self, Write};
 
@@ -9,6 +10,7 @@ use std::io::{self, Write};
 struct ToStandardError;
 
 static LOGGER: ToStandardError = ToStandardError;
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 impl Log for ToStandardError {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -49,8 +51,6 @@ impl Log for ToStandardError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn log_to_stderr(level: LevelFilter) -> Result<(), log::SetLoggerError> {
-    use crate::sync::local::{AtomicBool, Ordering::Relaxed};
-    static INSTALLED: AtomicBool = AtomicBool::new(false);
     // Relaxed: no data.
     if !INSTALLED.load(Relaxed) {
         log::set_logger(&LOGGER)?;
@@ -58,4 +58,19 @@ pub fn log_to_stderr(level: LevelFilter) -> Result<(), log::SetLoggerError> {
     }
     log::set_max_level(level);
     Ok(())
+}
+
+/// What a child that inherits no memory is told: the level, and whether messages are printed.
+#[cfg(feature = "serde")]
+pub(super) fn state() -> (usize, bool) {
+    (log::max_level() as usize, INSTALLED.load(Relaxed))
+}
+
+/// In the child: does as its parent, unless it has its own logger by now.
+#[cfg(feature = "serde")]
+pub(super) fn assume((level, printed): (usize, bool)) {
+    let level = LevelFilter::iter().nth(level).unwrap_or(LevelFilter::Off);
+    if !printed || log_to_stderr(level).is_err() {
+        log::set_max_level(level);
+    }
 }

@@ -1,4 +1,4 @@
-//! Child processes that run a closure: [`Process`].
+//! Child processes that run a closure or call a function: [`Process`].
 //!
 //! Beside them: who one is ([`current`], [`parent`]), who one's children are ([`active_children`]),
 //! how many processors there are ([`cpu_count`], [`usable_cpu_count`]), and an end with a code
@@ -17,22 +17,40 @@ macro_rules! event {
 mod builder;
 mod child;
 mod end;
+#[cfg(feature = "serde")]
+mod entry;
+mod finalizer;
+mod fork;
 mod handle;
 mod identity;
 mod launch;
+#[cfg(feature = "serde")]
+mod letter;
+mod locks;
 #[cfg(feature = "log")]
 mod logging;
+#[cfg(feature = "serde")]
+mod method;
 mod outcome;
 mod panics;
+#[cfg(feature = "serde")]
+mod probe;
 mod setup;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
 pub use end::exit;
+#[cfg(feature = "serde")]
+pub use entry::entry;
+pub use finalizer::Finalizer;
 pub use handle::Process;
 pub use identity::{Current, Parent, current, parent, rename};
 #[cfg(feature = "log")]
 pub use logging::log_to_stderr;
+#[cfg(feature = "serde")]
+pub use method::{
+    StartMethod, StartMethodError, force_start_method, set_start_method, start_method,
+};
 pub use outcome::{JoinError, Outcome};
 pub use setup::Resource;
 

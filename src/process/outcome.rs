@@ -11,6 +11,11 @@ pub trait Outcome: Sized {
     /// What the value's own serialisation says.
     fn encode(&self) -> Result<Vec<u8>, String>;
 
+    /// Whether the child is to end with exit code 1 for it: an `Err` is a failure.
+    fn is_failure(&self) -> bool {
+        false
+    }
+
     /// The value that `bytes` are.
     ///
     /// # Errors
@@ -22,6 +27,10 @@ pub trait Outcome: Sized {
 impl<R: serde::Serialize + serde::de::DeserializeOwned> Outcome for R {
     fn encode(&self) -> Result<Vec<u8>, String> {
         postcard::to_stdvec(self).map_err(|e| e.to_string())
+    }
+
+    fn is_failure(&self) -> bool {
+        super::probe::is_err(self)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -71,6 +80,12 @@ pub enum JoinError {
     #[error("the result of the child could not be carried over: {problem}")]
     Result {
         /// What serialisation said.
+        problem: String,
+    },
+    /// What its function was to be called with could not be made of what came.
+    #[error("the argument of the child could not be carried over: {problem}")]
+    Argument {
+        /// What deserialisation said.
         problem: String,
     },
     /// The operating system would not say.

@@ -7,9 +7,9 @@
 
 use super::identity;
 use super::launch::IN_CHILD;
+use super::locks;
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use std::any::Any;
-use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
@@ -73,7 +73,7 @@ pub(super) fn hold() -> Option<Option<MutexGuard<'static, ()>>> {
 fn notice(info: &PanicHookInfo<'_>) {
     let message = message(info.payload());
     let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let panic = Panic { message, location, backtrace: Backtrace::force_capture().to_string() };
+    let panic = Panic { message, location, backtrace: locks::backtrace() };
     panic.print();
     let _ = LAST.try_with(|last| last.replace(Some(panic)));
 }

@@ -3,12 +3,12 @@
 //! The child sets all that itself, before it is let go; what the kernel refuses comes back to the
 //! parent, which then has started nothing.
 
-use crate::sys::setup::{self, Environment};
+use crate::sys::setup::{self, Environment, Processors};
 use crate::{Error, Result};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 pub use crate::sys::setup::Resource;
@@ -48,12 +48,17 @@ pub(super) fn failure(step: u32, code: u32) -> Error {
     Error::Process { what, source: io::Error::from_raw_os_error(code.cast_signed()) }
 }
 
-/// A setup for whose use no lock and no check is needed any more.
+/// A setup for whose use no lock, no check and no memory is needed any more.
 #[derive(Debug)]
 pub(super) struct Ready {
-    setup: Setup,
-    environment: Option<Environment>,
+    input: Input,
+    directory: Option<CString>,
+    niceness: Option<i32>,
+    affinity: Option<Processors>,
+    limits: Vec<(Resource, u64)>,
 }
+
+type Variables = Vec<(OsString, OsString)>;
 
 impl Setup {
     /// Whether nothing can fail in the child.
@@ -65,17 +70,21 @@ impl Setup {
             && self.limits.is_empty()
     }
 
-    /// In the parent, before the fork.
-    pub(super) fn prepare(self) -> Result<Ready> {
-        let environment = self.environment()?;
-        Ok(Ready { setup: self, environment })
-    }
-
-    fn environment(&self) -> Result<Option<Environment>> {
+    /// In the parent, before the fork: the environment, where it is to be another one.
+    pub(super) fn environment(&self) -> Result<Option<Environment>> {
         if !self.clear && self.variables.is_empty() {
             return Ok(None);
         }
-        let mut all: Vec<(OsString, OsString)> =
+        let variables = self.variables()?.into_iter().map(|(key, value)| {
+            let text = [key.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(text).map_err(|_| has_nul(&key))
+        });
+        Ok(Some(Environment::new(variables.collect::<Result<_>>()?)))
+    }
+
+    /// All variables of the child.
+    pub(super) fn variables(&self) -> Result<Variables> {
+        let mut all: Variables =
             if self.clear { Vec::new() } else { std::env::vars_os().collect() };
         for (key, value) in &self.variables {
             all.retain(|(other, _)| other != key);
@@ -83,13 +92,36 @@ impl Setup {
             if key.is_empty() || key.as_bytes().contains(&b'=') {
                 return Err(invalid(format!("{} is no name of a variable", key.display())));
             }
+            let value = value.as_ref().map_or(&[][..], |value| value.as_bytes());
+            if key.as_bytes().contains(&0) || value.contains(&0) {
+                return Err(has_nul(key));
+            }
         }
-        let variables = all.into_iter().map(|(key, value)| {
-            let text = [key.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(text).map_err(|_| invalid(format!("{} contains a NUL", key.display())))
-        });
-        Ok(Some(Environment::new(variables.collect::<Result<_>>()?)))
+        Ok(all)
     }
+
+    /// In the parent, before the fork.
+    pub(super) fn prepare(self) -> Result<Ready> {
+        let directory = self.directory.map(|path| {
+            CString::new(path.into_os_string().into_vec())
+                .map_err(|_| Error::Process { what: STEPS[1], source: nul("its path") })
+        });
+        Ok(Ready {
+            input: self.input,
+            directory: directory.transpose()?,
+            niceness: self.niceness,
+            affinity: self.affinity.map(Processors::from_iter),
+            limits: self.limits,
+        })
+    }
+}
+
+fn nul(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what} contains a NUL"))
+}
+
+fn has_nul(key: &OsStr) -> Error {
+    Error::Process { what: "setting the child's environment", source: nul(key.display()) }
 }
 
 fn invalid(problem: String) -> Error {
@@ -98,32 +130,24 @@ fn invalid(problem: String) -> Error {
 }
 
 impl Ready {
-    pub(super) fn is_plain(&self) -> bool {
-        self.setup.is_plain()
-    }
-
-    /// In the child: sets everything. The error has the number of the step.
-    pub(super) fn apply(self) -> Result<(), (u32, io::Error)> {
-        let Ready { setup, environment } = self;
-        if let Some(environment) = environment {
-            environment.put_in_place();
-        }
-        match setup.input {
-            Input::Null => setup::set_no_standard_input(),
+    /// In the child: sets everything. The error has the number of the step. Allocates nothing.
+    pub(super) fn apply(&self) -> Result<(), (u32, io::Error)> {
+        match &self.input {
+            Input::Null => setup::set_no_standard_input().map_err(|e| (0, e))?,
             Input::Inherited => {}
             Input::From(fd) => setup::set_standard_input(fd.as_fd()).map_err(|e| (0, e))?,
         }
-        if let Some(directory) = setup.directory {
-            std::env::set_current_dir(directory).map_err(|e| (1, e))?;
+        if let Some(directory) = &self.directory {
+            setup::set_directory(directory).map_err(|e| (1, e))?;
         }
-        if let Some(niceness) = setup.niceness {
+        if let Some(niceness) = self.niceness {
             setup::set_niceness(niceness).map_err(|e| (2, e))?;
         }
-        if let Some(processors) = setup.affinity {
-            setup::set_affinity(&processors).map_err(|e| (3, e))?;
+        if let Some(processors) = &self.affinity {
+            setup::set_affinity(processors).map_err(|e| (3, e))?;
         }
-        for (resource, amount) in setup.limits {
-            setup::set_limit(resource, amount).map_err(|e| (4, e))?;
+        for (resource, amount) in &self.limits {
+            setup::set_limit(*resource, *amount).map_err(|e| (4, e))?;
         }
         Ok(())
     }

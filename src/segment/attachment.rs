@@ -19,12 +19,15 @@ pub(crate) struct Attachment {
     info: ObjectInfo,
     /// The fork epoch in which this process holds the object.
     epoch: AtomicU32,
+    /// Whether the parent gave this process a role in the object, which comes with this handle.
+    with_role: bool,
 }
 
 impl Attachment {
     fn new(core: Arc<Core>, place: Place, info: ObjectInfo) -> Self {
         core.add_handle();
-        Attachment { core, place, info, epoch: AtomicU32::new(fork::epoch()) }
+        let epoch = AtomicU32::new(fork::epoch());
+        Attachment { core, place, info, epoch, with_role: false }
     }
 
     /// Makes an object and holds it.
@@ -49,15 +52,37 @@ impl Attachment {
                 }
             });
         };
-        let attachment = Self::new(core.clone(), place, info);
-        if attachment.info.agrees_with(wanted) {
-            return Ok(attachment);
+        Self::new(core.clone(), place, info).if_it_is(wanted)
+    }
+
+    /// Holds an object that was handed to this process.
+    #[cfg(feature = "serde")]
+    pub(crate) fn handed(used: &super::Used, wanted: &ObjectInfo) -> Result<Self> {
+        let (core, (block, serial)) = (used.core(), used.object()?);
+        let (place, info) = block_at(core.mapping(), block)?.read(core.mapping(), block)?;
+        let info = info.filter(|_| place.serial == serial).ok_or(Error::Forked)?;
+        if !core.hold_again(&place)? {
+            return Err(Error::Forked);
+        }
+        let mut attachment = Self::new(core.clone(), place, info).if_it_is(wanted)?;
+        attachment.with_role = used.is_sole();
+        Ok(attachment)
+    }
+
+    fn if_it_is(self, wanted: &ObjectInfo) -> Result<Self> {
+        if self.info.agrees_with(wanted) {
+            return Ok(self);
         }
         Err(Error::TypeMismatch {
-            name: attachment.name().to_owned(),
+            name: self.name().to_owned(),
             expected: Box::new(wanted.clone()),
-            found: Box::new(attachment.info.clone()),
+            found: Box::new(self.info.clone()),
         })
+    }
+
+    /// Whether a role that this process has in the object came with this handle.
+    pub(crate) fn came_with_role(&self) -> bool {
+        self.with_role
     }
 
     /// Another handle of the same process to the same object.

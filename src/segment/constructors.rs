@@ -1,5 +1,5 @@
-//! The ways to make and find an object other than `new`: the same for every type that has a place of
-//! its own.
+//! The ways to make and find an object other than `new`, and to hand it to a child that inherits no
+//! memory: the same for every type that has a place of its own.
 
 /// Writes them for a type that has `make(Location, arguments)` and `find(Location)`. `$what` is what
 /// the documentation calls one of them.
@@ -89,4 +89,31 @@ macro_rules! constructors {
         }
     };
 }
-pub(crate) use constructors;
+/// Lets handles of a type travel: `$given` is what of `$this` is handed over, an attachment and a
+/// number; `$found` makes one of a [`Used`] ticket.
+macro_rules! travels {
+    ([$($generics:tt)*] $type:ty, $sharing:ident,
+     |$this:ident| $given:expr, |$used:ident| $found:expr) => {
+        /// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+        #[cfg(feature = "serde")]
+        impl<$($generics)*> serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let $this = self;
+                let sharing = crate::segment::Sharing::$sharing;
+                let handle = concat!(module_path!(), "::", stringify!($type));
+                crate::segment::give(serializer, $given, handle, sharing)
+            }
+        }
+
+        /// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+        #[cfg(feature = "serde")]
+        impl<'de, $($generics)*> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let handle = concat!(module_path!(), "::", stringify!($type));
+                crate::segment::receive(deserializer, handle, |$used| $found)
+            }
+        }
+    };
+}
+
+pub(crate) use {constructors, travels};

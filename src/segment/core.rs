@@ -29,7 +29,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn over(mapping: Mapping, geometry: Geometry, named: bool) -> Self {
+    pub(super) fn over(mapping: Mapping, geometry: Geometry, named: bool) -> Self {
         Core {
             mapping: Arc::new(mapping),
             geometry,

@@ -19,6 +19,9 @@ pub(crate) enum Location<'a> {
     Named(&'a str),
     /// This segment, under this label.
     In(&'a Segment, &'a str),
+    /// Where the parent of this process said: only to be found.
+    #[cfg(feature = "serde")]
+    Handed(&'a super::Used),
 }
 
 /// The bytes of an object that is being made and that nobody else reads yet.
@@ -88,6 +91,8 @@ impl Location<'_> {
                 let new = NewObject { info: &info, size, align, kept: true };
                 Attachment::make(segment.core(), new, init)
             }
+            #[cfg(feature = "serde")]
+            Location::Handed(_) => Err(Error::Forked),
         }
     }
 
@@ -95,7 +100,7 @@ impl Location<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LabelNotFound`], [`Error::TypeMismatch`], [`Error::NotOurs`],
-    /// [`Error::Version`], [`Error::Corrupted`].
+    /// [`Error::Version`], [`Error::Corrupted`]; [`Error::Forked`] where it was handed over and is gone.
     pub(crate) fn open(self, wanted: ObjectInfo) -> Result<Attachment> {
         match self {
             Location::Unnamed => Err(Error::NotFound { name: String::new() }),
@@ -106,6 +111,8 @@ impl Location<'_> {
             Location::In(segment, label) => {
                 Attachment::open(segment.core(), &wanted.labelled(label)?)
             }
+            #[cfg(feature = "serde")]
+            Location::Handed(used) => Attachment::handed(used, &wanted),
         }
     }
 }

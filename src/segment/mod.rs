@@ -12,6 +12,8 @@ mod block;
 mod constructors;
 mod core;
 mod element;
+#[cfg(feature = "serde")]
+mod handed;
 mod header;
 mod heap;
 mod held;
@@ -24,8 +26,12 @@ mod transfer;
 use arena::make_in_arena;
 pub(crate) use attachment::Attachment;
 pub(crate) use block::{Block, Place};
-pub(crate) use constructors::constructors;
+pub(crate) use constructors::{constructors, travels};
 pub(crate) use core::Core;
+#[cfg(feature = "serde")]
+pub(crate) use handed::{
+    Sharing, Ticket, Used, collect, first, forget_rest, give, problem, receive, unpack,
+};
 pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{block_at, for_each_block};
 pub(crate) use held::Held;
@@ -204,6 +210,22 @@ impl Segment {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+}
+
+/// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+#[cfg(feature = "serde")]
+impl serde::Serialize for Segment {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        handed::give_segment(serializer, &self.core, "Segment")
+    }
+}
+
+/// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Segment {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        receive(deserializer, "Segment", |used| Ok(Segment { core: used.core().clone() }))
     }
 }
 

@@ -12,6 +12,8 @@ use crate::sys::fork::PrivateDescriptor;
 use crate::sys::per_process::PerProcess;
 use crate::{Error, Result};
 use std::cell::RefCell;
+#[cfg(feature = "serde")]
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
 /// The segments in which this process may have handles.
@@ -47,16 +49,47 @@ impl Prepared {
         let known: Vec<_> = KNOWN.lock().iter().filter_map(Weak::upgrade).collect();
         let used = known.into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
         let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
-        for core in [always.clone()].into_iter().chain(used) {
-            match core.table()?.take_place(core.geometry()) {
-                Ok(PlaceTaken { stamp, lock }) => {
-                    prepared.cores.push((core, stamp));
-                    prepared.locks.push(lock);
-                }
+        prepared.add(always.clone())?;
+        for core in used {
+            match prepared.add(core) {
                 // The child may not be given anything there. If it is, that answers `Forked`.
-                Err(Error::TableFull { .. }) if !Arc::ptr_eq(&core, always) => {}
-                Err(error) => return Err(error),
+                Err(Error::TableFull { .. }) => {}
+                other => other?,
             }
+        }
+        Ok(prepared)
+    }
+
+    /// Takes a place for one child in each of these segments, and in no other.
+    #[cfg(feature = "serde")]
+    pub(crate) fn among(cores: Vec<Arc<Core>>) -> Result<Self> {
+        let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
+        cores.into_iter().try_for_each(|core| prepared.add(core))?;
+        Ok(prepared)
+    }
+
+    fn add(&mut self, core: Arc<Core>) -> Result<()> {
+        let PlaceTaken { stamp, lock } = core.table()?.take_place(core.geometry())?;
+        self.cores.push((core, stamp));
+        self.locks.push(lock);
+        Ok(())
+    }
+
+    /// The segments, and the child's stamp in each.
+    #[cfg(feature = "serde")]
+    pub(crate) fn cores(&self) -> &[(Arc<Core>, Stamp)] {
+        &self.cores
+    }
+
+    /// In a child that inherited nothing but descriptors: the places that its parent took for it, each
+    /// with the descriptor that locks it.
+    #[cfg(feature = "serde")]
+    pub(crate) fn inherited(places: Vec<(Arc<Core>, Stamp, OwnedFd)>) -> Result<Self> {
+        let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
+        for (core, stamp, lock) in places {
+            let lock = PrivateDescriptor::open(|| Ok(lock));
+            prepared.locks.push(lock.map_err(Error::os("dup", core.name()))?);
+            prepared.cores.push((core, stamp));
         }
         Ok(prepared)
     }
@@ -95,16 +128,15 @@ thread_local! {
     static CHILD: RefCell<Vec<(*const Core, Stamp)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// In the parent: drops `gift` so that what it holds becomes the child's.
-pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) {
+/// In the parent: drops `gift` so that what it holds becomes the child's. A panic of a destructor is
+/// given back.
+pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> std::thread::Result<()> {
     let stamps = prepared.cores.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
     let outer = CHILD.replace(stamps);
     // A destructor of the caller's that panics must not leave this thread handing over.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
     CHILD.set(outer);
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
+    result
 }
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.

@@ -4,7 +4,7 @@
 
 use super::time;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A descriptor that is readable from a [`Bell::ring`] to the next [`Bell::still`].
 #[derive(Debug)]
@@ -14,9 +14,7 @@ impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: takes integers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        let fd = super::check(fd)?;
-        // SAFETY: the system call made this descriptor for us.
-        Ok(Bell(unsafe { OwnedFd::from_raw_fd(fd) }))
+        super::file::own(fd).map(Bell)
     }
 
     /// Makes it readable.

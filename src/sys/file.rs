@@ -15,10 +15,19 @@ fn path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn own(fd: libc::c_int) -> io::Result<OwnedFd> {
+/// Takes what a system call made, under a number that is none of the standard descriptors': a program
+/// may have closed those, and children get others there.
+pub(super) fn own(fd: libc::c_int) -> io::Result<OwnedFd> {
     let fd = super::check(fd)?;
     // SAFETY: the system call that made `fd` succeeded and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let made = unsafe { OwnedFd::from_raw_fd(fd) };
+    if fd > 2 {
+        return Ok(made);
+    }
+    // SAFETY: duplicates a descriptor that we own.
+    let higher = super::check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: as above.
+    Ok(unsafe { OwnedFd::from_raw_fd(higher) })
 }
 
 /// Opens an unnamed file, readable and writable by its owner, in `directory`.

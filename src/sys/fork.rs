@@ -236,13 +236,23 @@ pub(crate) enum Side {
 /// Only the calling thread exists in the child: there, the caller relies on no lock that another
 /// thread may have held (libc's allocator takes care of itself).
 pub(crate) unsafe fn fork(keep: &[PrivateDescriptor]) -> io::Result<Side> {
-    // SAFETY: taken back below, before the borrow ends; the handlers run within the call.
-    KEEP.set(Some(unsafe { core::mem::transmute::<&[_], &'static [_]>(keep) }));
     // SAFETY: as the caller's.
-    let result = super::check(unsafe { libc::fork() });
-    KEEP.set(None);
-    match result? {
+    match keeping(keep, || super::check(unsafe { libc::fork() }))? {
         0 => Ok(Side::Child),
         child => Ok(Side::Parent { child: child as u32 }),
     }
+}
+
+/// Runs `fork`, which forks. The child keeps the private descriptors in `keep`, and no others.
+pub(crate) fn keeping<R>(keep: &[PrivateDescriptor], fork: impl FnOnce() -> R) -> R {
+    struct Kept;
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            KEEP.set(None);
+        }
+    }
+    // SAFETY: taken back by `Kept`, before the borrow ends; the handlers run within the call.
+    KEEP.set(Some(unsafe { core::mem::transmute::<&[_], &'static [_]>(keep) }));
+    let _kept = Kept;
+    fork()
 }

@@ -3,9 +3,13 @@
 //! ([`robust`]) and the fork epoch ([`fork`]).
 
 pub(crate) mod descriptor;
+#[cfg(feature = "serde")]
+pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+#[cfg(feature = "serde")]
+pub(crate) mod image;
 pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod ofd;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// The inode of this process's pid namespace, which tells equal pids of different namespaces apart;
 /// 0 where /proc does not say.
@@ -16,9 +16,7 @@ pub(crate) fn pid_namespace() -> u64 {
 pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0 as libc::c_uint) };
-    let fd = super::check(fd as libc::c_int)?;
-    // SAFETY: the system call made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    super::file::own(fd as libc::c_int)
 }
 
 /// How a process ended.

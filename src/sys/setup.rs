@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -34,17 +34,69 @@ impl Environment {
     }
 }
 
-/// Makes a descriptor the standard input.
-pub(crate) fn set_standard_input(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes integers.
-    super::check(unsafe { libc::dup2(fd.as_raw_fd(), 0) }).map(drop)
+/// Takes a variable out of the environment, in a process that has one thread so far.
+#[cfg(feature = "serde")]
+pub(crate) fn forget_variable(name: &str) {
+    // SAFETY: no other thread reads or writes the environment: `main` has only begun, as the
+    // documentation of the only caller asks.
+    unsafe { std::env::remove_var(name) };
 }
 
-/// Makes the null device the standard input, or closes it where there is none.
-pub(crate) fn set_no_standard_input() {
-    super::file::close_raw(0);
-    // SAFETY: a string with its end. The lowest number is free, and that is 0.
-    unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
+/// Makes a descriptor the standard input.
+pub(crate) fn set_standard_input(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let result = if fd.as_raw_fd() == 0 {
+        // SAFETY: takes integers. It is to outlive an exec, as a copy would.
+        unsafe { libc::fcntl(0, libc::F_SETFD, 0) }
+    } else {
+        // SAFETY: takes integers.
+        unsafe { libc::dup2(fd.as_raw_fd(), 0) }
+    };
+    super::check(result).map(drop)
+}
+
+/// Makes the null device the standard input, or a file without content where there is none.
+pub(crate) fn set_no_standard_input() -> io::Result<()> {
+    // SAFETY: a string with its end.
+    let mut fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
+    if fd < 0 {
+        // SAFETY: as above.
+        fd = unsafe { libc::memfd_create(c"nothing".as_ptr(), 0) };
+    }
+    if super::check(fd)? != 0 {
+        // SAFETY: takes integers.
+        super::check(unsafe { libc::dup2(fd, 0) })?;
+        super::file::close_raw(fd);
+    }
+    Ok(())
+}
+
+/// In a child with one thread: runs `f` while all that is written to standard output goes nowhere.
+pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
+    // SAFETY: takes integers.
+    let before = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: a string with its end.
+    let nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if before >= 0 && nowhere >= 0 {
+        // SAFETY: takes integers.
+        unsafe { libc::dup2(nowhere, 1) };
+        f();
+        // SAFETY: takes integers.
+        unsafe { libc::dup2(before, 1) };
+    } else if before < 0 {
+        // There is none.
+        f();
+    }
+    for fd in [before, nowhere] {
+        if fd > 2 {
+            super::file::close_raw(fd);
+        }
+    }
+}
+
+/// Makes a directory the current one.
+pub(crate) fn set_directory(path: &CStr) -> io::Result<()> {
+    // SAFETY: a live string.
+    super::check(unsafe { libc::chdir(path.as_ptr()) }).map(drop)
 }
 
 /// Sets how much this process yields to others: from -20 to 19.
@@ -53,15 +105,30 @@ pub(crate) fn set_niceness(niceness: i32) -> io::Result<()> {
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
 }
 
-/// Sets the processors that the calling thread runs on.
-pub(crate) fn set_affinity(processors: &[usize]) -> io::Result<()> {
-    let mut mask = vec![0u64; processors.iter().max().map_or(1, |most| most / 64 + 1)];
-    for processor in processors {
-        mask[processor / 64] |= 1 << (processor % 64);
+/// A set of processors.
+#[derive(Debug)]
+pub(crate) struct Processors(Vec<u64>);
+
+impl FromIterator<usize> for Processors {
+    fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> Self {
+        /// Above every number that a kernel knows.
+        const LIMIT: usize = 1 << 20;
+        let mut mask = vec![0u64];
+        for number in numbers {
+            let number = number.min(LIMIT);
+            mask.resize(mask.len().max(number / 64 + 1), 0);
+            mask[number / 64] |= 1 << (number % 64);
+        }
+        Processors(mask)
     }
+}
+
+/// Sets the processors that the calling thread runs on.
+pub(crate) fn set_affinity(processors: &Processors) -> io::Result<()> {
+    let mask = &*processors.0;
     let set = mask.as_ptr().cast::<libc::cpu_set_t>();
     // SAFETY: a live mask of the size that is said.
-    super::check(unsafe { libc::sched_setaffinity(0, size_of_val(&*mask), set) }).map(drop)
+    super::check(unsafe { libc::sched_setaffinity(0, size_of_val(mask), set) }).map(drop)
 }
 
 /// What a process may use a limited amount of.

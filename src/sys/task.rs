@@ -58,3 +58,15 @@ pub(crate) fn runs_no_more(pid: u32, started: u64) -> bool {
     let Some(exiting) = exiting() else { return false };
     before.1 == started && exiting >= 1 && count().is_some_and(|after| after.0 <= exiting)
 }
+
+/// How many threads this process has; 1 where /proc does not say.
+pub(crate) fn threads() -> usize {
+    use std::os::unix::fs::MetadataExt;
+    // A directory has a name more for each directory in it, besides its own two.
+    let links = fs::metadata("/proc/self/task").map_or(0, |directory| directory.nlink());
+    if links > 2 {
+        return (links - 2) as usize;
+    }
+    let stat = fs::read_to_string("/proc/self/stat").ok();
+    stat.and_then(|stat| field(&stat, 20)?.parse().ok()).unwrap_or(1)
+}

@@ -8,7 +8,7 @@
 
 use super::fork::PrivateDescriptor;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 /// `F_SETSIG` of fcntl(2), for which libc has no name.
 const F_SETSIG: libc::c_int = 10;
@@ -30,10 +30,9 @@ pub(crate) fn tether() -> io::Result<(Tether, Collar)> {
         let mut fds = [-1; 2];
         // SAFETY: two live numbers for the kernel to fill in.
         super::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
-        // SAFETY: the system call made this descriptor for us.
-        reader = Some(unsafe { OwnedFd::from_raw_fd(fds[0]) });
-        // SAFETY: as above.
-        Ok(unsafe { OwnedFd::from_raw_fd(fds[1]) })
+        let (read, write) = (super::file::own(fds[0]), super::file::own(fds[1]));
+        reader = Some(read?);
+        write
     })?;
     let reader = reader.ok_or(io::ErrorKind::Other)?;
     Ok((Tether { _writer: writer }, Collar(reader)))
@@ -42,6 +41,14 @@ pub(crate) fn tether() -> io::Result<(Tether, Collar)> {
 impl Collar {
     /// In the child: ends it when the parent ends, or has ended.
     pub(crate) fn put_on(self) -> io::Result<()> {
+        self.fasten()?;
+        // Open for as long as the process is.
+        let _ = self.0.into_raw_fd();
+        Ok(())
+    }
+
+    /// The same, for as long as the descriptor is open. Allocates nothing.
+    pub(crate) fn fasten(&self) -> io::Result<()> {
         let set = |command, value: libc::c_int| {
             // SAFETY: takes integers.
             super::check(unsafe { libc::fcntl(self.0.as_raw_fd(), command, value) })
@@ -53,8 +60,12 @@ impl Collar {
         if super::process::wait_readable(self.0.as_fd(), 0)? {
             super::process::exit_now(1);
         }
-        // Open for as long as the process is.
-        let _ = self.0.into_raw_fd();
         Ok(())
+    }
+}
+
+impl AsFd for Collar {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

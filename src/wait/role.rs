@@ -9,7 +9,8 @@ use crate::sync::futex;
 use crate::sys::time;
 use crate::{Error, Result};
 
-/// Takes a role that nobody alive has, and says how its last holder went.
+/// Takes a role that nobody alive has, and says how its last holder went; or one that came with the
+/// handle.
 pub(crate) fn claim_role(
     attachment: &Attachment,
     role: &Role,
@@ -27,6 +28,9 @@ pub(crate) fn claim_role(
             Holder::Abandoned => Some(Departure::Abandoned),
             Holder::Held(stamp) => {
                 let stamp = Stamp::unpack(stamp);
+                if stamp == Some(me) && attachment.came_with_role() {
+                    return Ok(None);
+                }
                 let pid = stamp.and_then(|stamp| table.pid(stamp));
                 if let Some(stamp) = stamp
                     && (stamp == me || !table.is_gone(stamp)?)

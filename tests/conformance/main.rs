@@ -14,5 +14,6 @@ mod objects;
 mod process;
 mod queue;
 mod segment;
+mod start;
 mod value;
 mod wait;

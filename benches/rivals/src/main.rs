@@ -46,6 +46,8 @@ struct Options {
 }
 
 fn main() {
+    commons::process::entry();
+    procspawn::init();
     let options = Options::parse();
     os::cpus(); // asked before anything is pinned
     let code = guard::supervise(|| match run(&options) {

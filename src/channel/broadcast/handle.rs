@@ -3,7 +3,7 @@
 use super::parts::Parts;
 use super::{Element, Receiver, Sender};
 use crate::Result;
-use crate::segment::{Location, constructors};
+use crate::segment::{Location, constructors, travels};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -124,6 +124,8 @@ impl<T> Broadcast<T> {
         self.parts.sent()
     }
 }
+
+travels!([T: Element] Broadcast<T>, Shared, |this| (this.parts.attachment(), 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Broadcast<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

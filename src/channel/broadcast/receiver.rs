@@ -8,6 +8,9 @@ use crate::Result;
 use crate::channel::{ChannelError, Peer};
 use crate::member::Doubt;
 use crate::raw::broadcast::{Found, ReadCursor};
+#[cfg(feature = "serde")]
+use crate::segment::Location;
+use crate::segment::travels;
 use crate::sync::local::{AtomicU64, Ordering::Relaxed};
 use crate::sys::time;
 use crate::wait::{
@@ -35,6 +38,10 @@ pub struct Receiver<T> {
     element: PhantomData<fn() -> T>,
 }
 
+travels!([T: Element] Receiver<T>, Shared,
+    |this| (this.parts.attachment(), this.cursor.number()),
+    |used| Self::at(Parts::find::<T>(Location::Handed(used))?, used.detail()));
+
 impl<T: Element> Receiver<T> {
     fn over(parts: Parts, cursor: ReadCursor) -> Self {
         parts.attachment().prefault();
@@ -51,6 +58,12 @@ impl<T: Element> Receiver<T> {
 
     pub(super) fn at_newest(parts: Parts) -> Result<Self> {
         let cursor = ReadCursor::at_newest(parts.ring()).map_err(|_| corrupted(&parts))?;
+        Ok(Self::over(parts, cursor))
+    }
+
+    #[cfg(feature = "serde")]
+    fn at(parts: Parts, number: u64) -> Result<Self> {
+        let cursor = ReadCursor::at(parts.ring(), number).map_err(|_| corrupted(&parts))?;
         Ok(Self::over(parts, cursor))
     }
 

@@ -4,7 +4,9 @@ use super::Element;
 use super::parts::Parts;
 use crate::channel::{ChannelError, Departure, Rejected};
 use crate::raw::broadcast::WriteCursor;
-use crate::segment::child_stamp;
+#[cfg(feature = "serde")]
+use crate::segment::Location;
+use crate::segment::{child_stamp, travels};
 use crate::sync::barrier;
 use crate::sync::local::{AtomicU32, Ordering};
 use crate::sys::{fork, membarrier};
@@ -164,6 +166,9 @@ impl<T> Drop for Sender<T> {
         self.parts.news.wake();
     }
 }
+
+travels!([T: Element] Sender<T>, Sole, |this| (this.parts.attachment(), 0),
+    |used| Self::claim(Parts::find::<T>(Location::Handed(used))?));
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

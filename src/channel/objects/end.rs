@@ -201,6 +201,11 @@ impl End {
         }
     }
 
+    #[cfg(feature = "serde")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.epoch.load(Acquire) == CLOSED
+    }
+
     /// Gives this handle up; it answers [`ChannelError::Closed`] from now on.
     pub(super) fn close(&self) {
         let epoch = self.epoch.swap(CLOSED, SeqCst);

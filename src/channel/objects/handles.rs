@@ -7,7 +7,7 @@ use super::parts::{Shape, make};
 use crate::Result;
 use crate::channel::ChannelError;
 use crate::channel::queue::members::Ends;
-use crate::segment::{Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Kind, Location, ObjectInfo, constructors, travels};
 use crate::wait::WaitStrategy;
 use std::fmt;
 use std::marker::PhantomData;
@@ -213,6 +213,26 @@ macro_rules! plain {
         }
     };
 }
+
+/// Lets a handle travel. A closed one is closed there, too.
+macro_rules! handed {
+    ($handle:ident, $ends:ident) => {
+        travels!([T] $handle<T>, Shared,
+            |this| (this.end.attachment(), u64::from(this.end.is_closed())),
+            |used| {
+                let attachment = Location::Handed(used).open(ObjectInfo::of::<T>(Kind::ObjectQueue, 0))?;
+                let end = End::new(attachment, Ends::$ends)?;
+                if used.detail() != 0 {
+                    end.close();
+                }
+                Ok($handle { end, object: PhantomData })
+            });
+    };
+}
+
+handed!(Sender, SENDER);
+handed!(Receiver, RECEIVER);
+handed!(ObjectQueue, BOTH);
 
 handle!(Sender);
 handle!(Receiver);

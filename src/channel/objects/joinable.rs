@@ -9,7 +9,7 @@ use super::wait::{AllDone, until};
 use crate::Result;
 use crate::channel::ChannelError;
 use crate::channel::queue::members::Ends;
-use crate::segment::{Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Kind, Location, ObjectInfo, constructors, travels};
 use crate::sync::local::{AtomicU64, Ordering::Relaxed};
 use crate::sys::{fork, time};
 use crate::wait::NEVER;
@@ -241,6 +241,20 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         })
     }
 }
+
+travels!([T] JoinableQueue<T>, Shared,
+|this| {
+    let closed = u64::from(this.end.is_closed());
+    (this.end.attachment(), this.told.load(Relaxed) << 1 | closed)
+},
+|used| {
+    let queue = Self::find(Location::Handed(used))?;
+    queue.told.store(used.detail() >> 1, Relaxed);
+    if used.detail() & 1 != 0 {
+        queue.end.close();
+    }
+    Ok(queue)
+});
 
 impl<T> Clone for JoinableQueue<T> {
     /// Gives another handle to the same queue. A clone of a closed handle is not closed.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 /// [`Process::spawn`](crate::Process) to hand it to a child; a copy that came into a process any other way
 /// answers [`ChannelError::Forked`](crate::ChannelError::Forked).
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 pub struct Connection<T = ()> {
     pub(super) writer: Writer<T>,
     pub(super) reader: Reader<T>,

@@ -2,11 +2,11 @@
 
 use super::{Connection, Reader, Writer};
 use crate::Result;
-use crate::channel::records::{Consumer, FEWEST, Producer, describe};
+use crate::channel::records::{self, Consumer, FEWEST, Producer};
 use crate::channel::spsc::end::End;
 use crate::channel::spsc::parts::{Parts, make};
 use crate::raw::record::Grain;
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -38,6 +38,22 @@ pub struct Pipe<T = ()> {
     object: PhantomData<fn(T) -> T>,
 }
 
+/// What a pipe of `T` is.
+pub(super) fn describe<T>() -> ObjectInfo {
+    ObjectInfo::of::<Grain>(Kind::Pipe, 0).carrying::<T>()
+}
+
+/// What an object of this kind is that has ends of a pipe of `T`, if it can have any.
+#[cfg(feature = "serde")]
+pub(super) fn carrier<T>(kind: Kind) -> Option<ObjectInfo> {
+    match kind {
+        Kind::Pipe => Some(describe::<T>()),
+        // One-way.
+        Kind::Records => Some(ObjectInfo::of::<Grain>(kind, 0)),
+        _ => None,
+    }
+}
+
 impl<T> Pipe<T> {
     fn over(attachment: Attachment) -> Result<Self> {
         if attachment.info().capacity < FEWEST {
@@ -50,11 +66,11 @@ impl<T> Pipe<T> {
     }
 
     pub(super) fn make(location: Location<'_>, bytes: usize) -> Result<Self> {
-        Self::over(make(location, describe(Kind::Pipe, bytes)?.carrying::<T>())?)
+        Self::over(make(location, records::describe(Kind::Pipe, bytes)?.carrying::<T>())?)
     }
 
     fn find(location: Location<'_>) -> Result<Self> {
-        Self::over(location.open(ObjectInfo::of::<Grain>(Kind::Pipe, 0).carrying::<T>())?)
+        Self::over(location.open(describe::<T>())?)
     }
 
     constructors!("a pipe with room for `bytes` each way", bytes: usize);
@@ -96,6 +112,8 @@ impl<T> Pipe<T> {
         Parts::find(&self.attachment, which)
     }
 }
+
+travels!([T] Pipe<T>, Shared, |this| (&this.attachment, 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Pipe<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

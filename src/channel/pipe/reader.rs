@@ -1,10 +1,13 @@
 //! The end that receives.
 
 use super::PipeError;
+#[cfg(feature = "serde")]
+use super::named::carrier;
 use crate::Result;
 use crate::channel::records::Consumer;
 use crate::channel::spsc::end::{FOREVER, NOW};
 use crate::channel::{ChannelError, Peer};
+use crate::segment::travels;
 use crate::sys::time;
 use crate::wait::{ReadSource, Source, WaitStrategy};
 use std::fmt;
@@ -22,6 +25,14 @@ pub struct Reader<T = ()> {
     bytes: Vec<u8>,
     object: PhantomData<fn() -> T>,
 }
+
+travels!([T] Reader<T>, Sole,
+    |this| match &this.consumer {
+        Some(consumer) => consumer.given().map_err(serde::ser::Error::custom)?,
+        None => return Err(serde::ser::Error::custom("an end of a pipe that was closed")),
+    },
+    |used| Ok(Reader::new(Consumer::handed(used, carrier::<T>)?))
+);
 
 impl<T> Reader<T> {
     pub(super) fn new(consumer: Consumer) -> Self {

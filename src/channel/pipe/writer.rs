@@ -1,10 +1,13 @@
 //! The end that sends.
 
 use super::PipeError;
+#[cfg(feature = "serde")]
+use super::named::carrier;
 use crate::Result;
 use crate::channel::records::Producer;
 use crate::channel::spsc::end::{FOREVER, NOW};
 use crate::channel::{ChannelError, Departure, Peer};
+use crate::segment::travels;
 use crate::sys::time;
 use crate::wait::{Source, WaitStrategy, WriteSource};
 use std::fmt;
@@ -21,6 +24,14 @@ pub struct Writer<T = ()> {
     limit: usize,
     object: PhantomData<fn(T)>,
 }
+
+travels!([T] Writer<T>, Sole,
+    |this| match &this.producer {
+        Some(producer) => producer.given().map_err(serde::ser::Error::custom)?,
+        None => return Err(serde::ser::Error::custom("an end of a pipe that was closed")),
+    },
+    |used| Ok(Writer::new(Producer::handed(used, carrier::<T>)?))
+);
 
 impl<T> Writer<T> {
     pub(super) fn new(producer: Producer) -> Self {

@@ -224,6 +224,11 @@ impl End {
         control.space.wake();
     }
 
+    #[cfg(feature = "serde")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.epoch.load(Acquire) == CLOSED
+    }
+
     /// Gives this handle up; it answers [`ChannelError::Closed`] from now on.
     pub(super) fn close(&self) {
         let core = self.attachment.core();

@@ -6,7 +6,7 @@ use super::end::End;
 use super::members::Ends;
 use crate::Result;
 use crate::channel::ChannelError;
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use crate::wait::WaitStrategy;
 use std::fmt;
 use std::marker::PhantomData;
@@ -190,6 +190,26 @@ macro_rules! handle {
         }
     };
 }
+
+/// Lets a handle travel. A closed one is closed there, too.
+macro_rules! handed {
+    ($handle:ident, $ends:ident) => {
+        travels!([T: Element] $handle<T>, Shared,
+            |this| (&this.end.attachment, u64::from(this.end.is_closed())),
+            |used| {
+                let attachment = Location::Handed(used).open(ObjectInfo::of::<T>(Kind::Queue, 0))?;
+                let end = End::new(attachment, Ends::$ends, WaitStrategy::default())?;
+                if used.detail() != 0 {
+                    end.close();
+                }
+                Ok($handle { end, element: PhantomData })
+            });
+    };
+}
+
+handed!(Sender, SENDER);
+handed!(Receiver, RECEIVER);
+handed!(Queue, BOTH);
 
 handle!(Sender);
 handle!(Receiver);

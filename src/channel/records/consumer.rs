@@ -69,6 +69,15 @@ impl Consumer {
         Consumer { end, long: Long::None, pieces: Vec::new(), discarded: 0 }
     }
 
+    /// Whether all that it has received of a record is in the ring.
+    #[cfg(feature = "serde")]
+    fn whole(&self) -> Result<(), &'static str> {
+        match self.long {
+            Long::None => Ok(()),
+            _ => Err("a consumer in the middle of a long record: receive it first"),
+        }
+    }
+
     /// Receives the oldest record, waiting for one, and says how many bytes it has. They replace
     /// what `record` had.
     ///

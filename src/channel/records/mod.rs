@@ -61,6 +61,33 @@ pub(super) use ring::{FEWEST, describe};
 /// What both ends can do.
 macro_rules! both_ends {
     ($end:ident, $other:literal) => {
+        #[cfg(feature = "serde")]
+        impl $end {
+            /// What is handed over, or why it cannot be.
+            pub(in crate::channel) fn given(
+                &self,
+            ) -> Result<(&crate::segment::Attachment, u64), &'static str> {
+                self.whole().map(|()| self.end.given())
+            }
+
+            /// Makes an end of what was handed over.
+            pub(in crate::channel) fn handed(
+                used: &crate::segment::Used,
+                wanted: impl FnOnce(crate::segment::Kind) -> Option<crate::segment::ObjectInfo>,
+            ) -> crate::Result<Self> {
+                End::handed(used, wanted).map(Self::new)
+            }
+        }
+
+        crate::segment::travels!([] $end, Sole,
+            |this| this.given().map_err(serde::ser::Error::custom)?,
+            |used| Self::handed(used, |kind| {
+                let carried = matches!(kind, crate::segment::Kind::Records | crate::segment::Kind::RecordDuplex);
+                let of = crate::segment::ObjectInfo::of::<crate::raw::record::Grain>;
+                carried.then(|| of(kind, 0))
+            })
+        );
+
         impl $end {
             /// Bytes of the ring.
             pub fn capacity(&self) -> usize {

@@ -4,7 +4,7 @@ use super::{Consumer, Producer};
 use crate::channel::spsc::end::End;
 use crate::channel::spsc::parts::{Parts, make};
 use crate::raw::record::{GRAIN, Grain};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use crate::wait::WaitStrategy;
 use crate::{Error, Result};
 use std::fmt;
@@ -38,6 +38,7 @@ pub fn ring(bytes: usize) -> Result<(Producer, Consumer)> {
 
 /// One end of a pair of rings: what one end sends, the other receives.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Duplex {
     /// To the other end.
     pub tx: Producer,
@@ -215,6 +216,8 @@ impl Ring {
         unsafe { self.parts.ring() }.fill()
     }
 }
+
+travels!([] Ring, Shared, |this| (&this.attachment, 0), |used| Self::find(Location::Handed(used)));
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

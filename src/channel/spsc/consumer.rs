@@ -6,6 +6,9 @@ use super::Element;
 use super::end::{End, FOREVER};
 use crate::channel::{ChannelError, Departure, Peer};
 use crate::raw::ring::{EXPRESS_WORDS, ReadCursor, Span};
+use crate::segment::travels;
+#[cfg(feature = "serde")]
+use crate::segment::{Kind, ObjectInfo};
 use crate::sys::prefetch::{self, LINE};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -36,6 +39,13 @@ const AHEAD: usize = 8 * LINE;
 fn invalid() -> ChannelError {
     ChannelError::Corrupted("an item is not a valid value of its type")
 }
+
+travels!([T: Element] Consumer<T>, Sole, |this| this.end.given(), |used| {
+    let end = End::handed(used, |kind| {
+        matches!(kind, Kind::Ring | Kind::Duplex).then(|| ObjectInfo::of::<T>(kind, 0))
+    })?;
+    Ok(Consumer::new(end))
+});
 
 impl<T: Element> Consumer<T> {
     pub(super) fn new(end: End<ReadCursor>) -> Self {

@@ -10,6 +10,8 @@ use crate::wait::WaitStrategy;
 
 /// One end of a pair of rings: what one end sends, the other receives.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = "T: Element"))]
 pub struct Duplex<T> {
     /// To the other end.
     pub tx: Producer<T>,

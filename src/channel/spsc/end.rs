@@ -9,6 +9,8 @@ use crate::raw::ring::{Contradiction, Control, ReadCursor, Ring, Span, WriteCurs
 use crate::raw::role::{Holder, Role};
 use crate::raw::wait_cell::WaitCell;
 use crate::segment::{Attachment, child_stamp};
+#[cfg(feature = "serde")]
+use crate::segment::{Kind, Location, ObjectInfo, Used};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::barrier;
 use crate::sys::{fork, membarrier};
@@ -179,6 +181,28 @@ impl<S: Side> End<S> {
             predecessor,
             attachment,
         })
+    }
+
+    /// What is handed over of this end, for [`End::handed`].
+    #[cfg(feature = "serde")]
+    pub(in crate::channel) fn given(&self) -> (&Attachment, u64) {
+        let which = self.parts.number(&self.attachment) as u64;
+        let kind = u64::from(self.attachment.info().kind.code());
+        (&self.attachment, kind << 1 | which)
+    }
+
+    /// Makes an end of what was handed over. `wanted` says what an object of this kind has to be,
+    /// where there are such ends of one.
+    #[cfg(feature = "serde")]
+    pub(in crate::channel) fn handed(
+        used: &Used,
+        wanted: impl FnOnce(Kind) -> Option<ObjectInfo>,
+    ) -> Result<Self> {
+        let kind = u32::try_from(used.detail() >> 1).ok().and_then(Kind::from_code);
+        let wanted = kind.and_then(wanted).ok_or(Error::Forked)?;
+        let attachment = Location::Handed(used).open(wanted)?;
+        let parts = Parts::find(&attachment, (used.detail() & 1) as usize)?;
+        Self::claim(attachment, parts)
     }
 
     #[inline(always)]

@@ -98,6 +98,15 @@ impl Parts {
         Self::find_at(mapping, attachment.place(), attachment.info(), which)
     }
 
+    /// The number of the ring among those of its object.
+    #[cfg(feature = "serde")]
+    pub(in crate::channel) fn number(&self, attachment: &Attachment) -> usize {
+        let is_this = |which: &usize| {
+            Self::find(attachment, *which).is_ok_and(|parts| parts.control == self.control)
+        };
+        (0..2).find(is_this).unwrap_or(0)
+    }
+
     fn find_at(mapping: &Mapping, place: &Place, info: &ObjectInfo, which: usize) -> Result<Self> {
         let layout = layout(info)?;
         if layout.plan.size() != place.payload_size || info.capacity == 0 {

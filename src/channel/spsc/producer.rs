@@ -6,6 +6,9 @@ use super::Element;
 use super::end::{End, FOREVER};
 use crate::channel::{ChannelError, Departure, Partial, Peer, Rejected};
 use crate::raw::ring::{EXPRESS_WORDS, Span, WriteCursor};
+use crate::segment::travels;
+#[cfg(feature = "serde")]
+use crate::segment::{Kind, ObjectInfo};
 use crate::sys::prefetch::{self, LINE};
 use crate::sys::time;
 use crate::wait::WaitStrategy;
@@ -37,6 +40,13 @@ const AHEAD: usize = 4 * LINE;
 const fn is_small<T>() -> bool {
     size_of::<T>() <= EXPRESS_WORDS * size_of::<u64>()
 }
+
+travels!([T: Element] Producer<T>, Sole, |this| this.end.given(), |used| {
+    let end = End::handed(used, |kind| {
+        matches!(kind, Kind::Ring | Kind::Duplex).then(|| ObjectInfo::of::<T>(kind, 0))
+    })?;
+    Ok(Producer::new(end))
+});
 
 impl<T: Element> Producer<T> {
     pub(super) fn new(end: End<WriteCursor>) -> Self {

@@ -3,7 +3,7 @@
 use super::end::End;
 use super::parts::{Parts, make};
 use super::{Consumer, Element, Producer};
-use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors};
+use crate::segment::{Attachment, Kind, Location, ObjectInfo, constructors, travels};
 use crate::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
@@ -146,6 +146,8 @@ impl<T> Ring<T> {
         unsafe { self.parts.ring() }.fill()
     }
 }
+
+travels!([T: Element] Ring<T>, Shared, |this| (&this.attachment, 0), |used| Self::find(Location::Handed(used)));
 
 impl<T> fmt::Debug for Ring<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

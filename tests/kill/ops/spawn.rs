@@ -22,18 +22,23 @@ const RAN: usize = 0;
 const TAKEN: usize = 1;
 
 /// Starting a child that is handed one end of a ring whose other end a third process has, and the
-/// other end of one in another segment.
-struct Spawning(Subject);
+/// other end of one in another segment; or a daemon with settings.
+struct Spawning {
+    subject: Subject,
+    daemon: bool,
+}
 
 /// The operations of this file.
 pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
-    vec![Box::new(Spawning(Subject::Itself)), Box::new(Spawning(Subject::ItsChild))]
+    let of = |subject, daemon| Box::new(Spawning { subject, daemon }) as Box<dyn Operation>;
+    let both = |subject| [of(subject, false), of(subject, true)];
+    [both(Subject::Itself), both(Subject::ItsChild)].into_iter().flatten().collect()
 }
 
 impl Operation for Spawning {
     fn name(&self) -> String {
-        let who = if self.0 == Subject::Itself { "parent" } else { "child" };
-        format!("process/spawn-{who}")
+        let who = if self.subject == Subject::Itself { "parent" } else { "child" };
+        format!("process/spawn-{who}{}", if self.daemon { "-of-daemon" } else { "" })
     }
 
     /// The parent found the rings by name, or inherited them itself.
@@ -51,12 +56,16 @@ impl Operation for Spawning {
             let item = Item::new(number, Author::Scene);
             requests.producer()?.push(item).map_err(|rejected| rejected.reason)?;
         }
-        Ok(Box::new(Spawn { subject: self.0, inherited: variant == 1, ring, requests, names }))
+        let Spawning { subject, daemon } = *self;
+        let inherited = variant == 1;
+        Ok(Box::new(Spawn { subject, daemon, inherited, ring, requests, names }))
     }
 }
 
 struct Spawn {
     subject: Subject,
+    /// It ends with its parent, and has settings.
+    daemon: bool,
     inherited: bool,
     ring: Ring<Small>,
     requests: Ring<Small>,
@@ -73,8 +82,12 @@ impl Case for Spawn {
         let mut requests = consumer(&self.requests)?;
         Process::spawn(|| ())?.join()?;
         let subject = self.subject;
+        let mut builder = Process::builder();
+        if self.daemon {
+            builder = builder.daemon().current_dir("/").niceness(1).inherit_stdin();
+        }
         begin();
-        let child = Process::spawn(move || {
+        let child = builder.spawn(move || {
             ledger.notes[RAN].store(1, Relaxed);
             let mut work = || -> Judgement {
                 requests.pop()?;
@@ -123,6 +136,8 @@ impl Case for Spawn {
         let pushed = ledger.pushed.load(Relaxed);
         let ran = ledger.notes[RAN].load(Relaxed) != 0;
         let batch = match self.subject {
+            // The child ends with its parent, wherever it is.
+            Subject::Itself if self.daemon => 1,
             // The child lives: it does all of its work, or was never let go.
             Subject::Itself if pushed != if ran { ITEMS } else { 0 } => {
                 return complain(Outcome::Lost, format!("the child sent {pushed} items"));

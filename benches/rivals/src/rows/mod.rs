@@ -9,6 +9,7 @@ mod ours_queue;
 mod ours_record;
 mod ours_ring;
 mod pipe;
+mod process;
 mod queue;
 mod record;
 mod ring;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Row> {
         queue::rows(),
         pipe::rows(),
         record::rows(),
+        process::rows(),
     ];
     groups.into_iter().flatten().collect()
 }

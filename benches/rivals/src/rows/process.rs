@@ -1,0 +1,131 @@
+//! `process/*`: a child started, and waited for.
+//!
+//! The bare fork is of the same image, with the same memory mapped: how long one takes depends on that
+//! more than on anything else. Parent and children share a processor.
+
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+
+use commons::Process;
+use commons::process::StartMethod;
+
+use crate::harness::{Contender, Row};
+use crate::os;
+use crate::peer::{self, Plan};
+use crate::work::{Result, same};
+
+const FORK: Contender = Contender { name: "fork and waitpid", run: bare_fork };
+
+/// Bytes of a large result.
+const MIB: usize = 1 << 20;
+
+/// The rows of this group.
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        Row {
+            name: "process/spawn_join",
+            work: "start a child that does nothing, and wait for its result",
+            bar: Some(1.20),
+            asleep: false,
+            grain: 1,
+            limit: FORK,
+            ours: vec![
+                Contender { name: "", run: spawn_join },
+                Contender { name: "as a new run of the program", run: exec_join },
+            ],
+            rivals: vec![
+                Contender { name: "std Command, /bin/true", run: std_command },
+                Contender { name: "procspawn", run: proc_spawn },
+                Contender { name: "Python's Process, fork", run: python },
+            ],
+            absent: &[],
+        },
+        Row {
+            name: "process/result_1m",
+            work: "the same with a result of 1 MiB",
+            bar: None,
+            asleep: false,
+            grain: 1,
+            limit: FORK,
+            ours: vec![Contender { name: "", run: large_result }],
+            rivals: vec![Contender { name: "procspawn", run: proc_spawn_large }],
+            absent: &[],
+        },
+    ]
+}
+
+/// Measures without a peer: one does nothing beside it.
+fn alone(plan: &Plan, mut body: impl FnMut() -> Result<()>) -> Result<f64> {
+    let main = move |n| {
+        for _ in 0..n {
+            body()?;
+        }
+        Ok(n)
+    };
+    peer::forked(plan, || Ok(Ok), || Ok(main))
+}
+
+fn bare_fork(plan: &Plan) -> Result<f64> {
+    alone(plan, || {
+        let Some(child) = os::fork()? else {
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        };
+        same(u64::from(os::reap(child)?.success()), 1)
+    })
+}
+
+fn spawn_join(plan: &Plan) -> Result<f64> {
+    alone(plan, || Ok(Process::spawn(|| ())?.join()?))
+}
+
+fn nothing(_: ()) {}
+
+fn exec_join(plan: &Plan) -> Result<f64> {
+    alone(plan, || Ok(StartMethod::Exec.builder().call(nothing, ())?.join()?))
+}
+
+fn large() -> Vec<u8> {
+    vec![black_box(7); MIB]
+}
+
+fn large_result(plan: &Plan) -> Result<f64> {
+    alone(plan, || same(Process::spawn(large)?.join()?.len() as u64, MIB as u64))
+}
+
+fn std_command(plan: &Plan) -> Result<f64> {
+    alone(plan, || {
+        let status = Command::new("/bin/true").stdin(Stdio::null()).status()?;
+        same(u64::from(status.success()), 1)
+    })
+}
+
+fn proc_spawn(plan: &Plan) -> Result<f64> {
+    alone(plan, || Ok(procspawn::spawn((), nothing).join()?))
+}
+
+fn proc_spawn_large(plan: &Plan) -> Result<f64> {
+    alone(plan, || {
+        let result = procspawn::spawn((), |()| large()).join()?;
+        same(result.len() as u64, MIB as u64)
+    })
+}
+
+/// Measured by itself, without what it takes to start the interpreter.
+fn python(_: &Plan) -> Result<f64> {
+    const PROGRAM: &str = "
+import multiprocessing, time
+multiprocessing.set_start_method('fork')
+def nothing(): pass
+def one():
+    child = multiprocessing.Process(target=nothing)
+    child.start()
+    child.join()
+for _ in range(10): one()
+begin = time.perf_counter_ns()
+for _ in range(100): one()
+print((time.perf_counter_ns() - begin) / 100)
+";
+    let output = Command::new("python3").args(["-c", PROGRAM]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}

@@ -1,0 +1,6 @@
+//! What the processes do.
+
+/// Prints a word.
+pub(crate) fn worker(word: String) {
+    println!("{word}");
+}

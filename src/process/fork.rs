@@ -1,0 +1,151 @@
+//! Starting a child by fork, and handing it what it needs.
+//!
+//! 1. The parent takes a place for the child in the table of every segment that matters
+//!    ([`Prepared`]), so the child is somebody from its first instruction.
+//! 2. It forks. Where other threads run, the child first takes the [`locks`](super::locks) of the
+//!    standard library that they may have had; if it hangs at that, it is ended, and there is another.
+//! 3. The child makes the places its own and waits at the gate.
+//! 4. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
+//!    child's ([`hand_over`]). Then it opens the gate.
+//! 5. The child maps the memory of what it was handed, runs the closure, writes down the outcome, says
+//!    so, and ends.
+
+#![allow(unsafe_code, reason = "forks")]
+
+use super::builder::Builder;
+use super::child::Child;
+use super::end::{OWN_HANDLERS, end_child, wait_at_exit};
+use super::handle::Process;
+use super::launch::{self, IN_CHILD, Report, STARTING, begin, wait_at_gate};
+use super::locks::Trial;
+#[cfg(feature = "serde")]
+use super::method::{self, StartMethod};
+use super::outcome::Outcome;
+use super::panics;
+use crate::segment::{Prepared, hand_over};
+#[cfg(feature = "log")]
+use crate::sync::local::AtomicBool;
+use crate::sync::local::Ordering::Relaxed;
+use crate::sys::fork::{self, Side};
+use crate::sys::tether::tether;
+use crate::sys::{process, task};
+use crate::{Error, Result};
+use std::os::fd::AsFd;
+
+/// Starts a child that runs `f`.
+pub(super) fn start<F, R>(mut builder: Builder, f: F) -> Result<Process<R>>
+where
+    F: FnOnce() -> R,
+    R: Outcome,
+{
+    let (name, identity) = begin(&mut builder)?;
+    let starting = STARTING.lock();
+    let plain = builder.setup.is_plain();
+    let environment = builder.setup.environment()?;
+    let setup = builder.setup.prepare()?;
+    wait_at_exit();
+    panics::watch();
+    let report = Report::new()?;
+    // What the child has of it, so that it is not used again when nobody here asks for the result.
+    let own = report.launch.again()?;
+    let core = report.attachment().core();
+    let parent = core.membership()?.stamp();
+    let mut prepared = Prepared::new(core)?;
+
+    let tied =
+        if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
+    let (tether, collar) = tied.unzip();
+
+    let others = task::threads().saturating_sub(1);
+    if others > 0 {
+        if builder.refuse_threads {
+            return Err(Error::Threads { others });
+        }
+        #[cfg(feature = "log")]
+        say_once(others);
+    }
+    let mut trial = Trial::new();
+    let (pid, pidfd) = loop {
+        let printing = trial.hold();
+        // SAFETY: of the locks that the child relies on, those of the standard library are held by this
+        // thread or taken by the child, the allocator's are libc's business, and the crate's own are per
+        // process.
+        let side = unsafe { fork::fork(prepared.locks()) };
+        drop(printing);
+        match side {
+            Err(source) => return Err(Error::Process { what: "fork", source }),
+            Ok(Side::Child) => {
+                // Not given back: it is the parent's. The child has one of its own.
+                std::mem::forget(starting);
+                if others > 0 {
+                    trial.take(&report.launch);
+                }
+                IN_CHILD.store(true, Relaxed);
+                OWN_HANDLERS.store(false, Relaxed);
+                prepared.settle();
+                identity.assume();
+                #[cfg(feature = "serde")]
+                method::force_start_method(StartMethod::Fork);
+                if let Some(environment) = environment {
+                    environment.put_in_place();
+                }
+                let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
+                let set_up = setup.apply();
+                let ready = if plain { set_up.is_ok() } else { report.say_set_up(set_up) };
+                if !tied || !ready || !wait_at_gate(&report.launch, parent) {
+                    process::exit_now(1);
+                }
+                prepared.prefault();
+                event!(info, "child process runs its closure");
+                end_child(launch::run(f, &report))
+            }
+            Ok(Side::Parent { child: pid }) => {
+                let pidfd = process::open(pid).map_err(|source| {
+                    process::end_and_reap(pid);
+                    Error::Process { what: "pidfd_open", source }
+                })?;
+                let passed = if others == 0 {
+                    Ok(true)
+                } else {
+                    trial.passed(&report.launch, pidfd.as_fd())
+                };
+                if matches!(passed, Ok(true)) {
+                    break (pid, pidfd);
+                }
+                let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
+                let _ = process::wait(pidfd.as_fd(), true);
+                passed?;
+            }
+        }
+    };
+    if !plain && let Err(error) = report.wait_for_setup(pidfd.as_fd()) {
+        let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
+        let _ = process::wait(pidfd.as_fd(), true);
+        return Err(error);
+    }
+    let child = Child::register(pid, pidfd, name, tether);
+    let handed = hand_over(&prepared, (f, own));
+    // The child has these by now, and its copy alone is to say that it lives.
+    drop(prepared);
+    report.open_gate();
+    drop(starting);
+    event!(debug, "started {child}");
+    if let Err(panic) = handed {
+        std::panic::resume_unwind(panic);
+    }
+    Ok(Process::new(child, report))
+}
+
+/// Says that a fork copies one thread of several, the first time that somebody listens.
+#[cfg(feature = "log")]
+fn say_once(others: usize) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    // Relaxed: no data.
+    if log::log_enabled!(target: "commons", log::Level::Warn) && !SAID.swap(true, Relaxed) {
+        event!(
+            warn,
+            "a child is forked while {others} other threads run; what they have locked in other \
+             libraries stays locked in it"
+        );
+    }
+}

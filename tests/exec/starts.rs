@@ -1,0 +1,426 @@
+//! What a child is that was started by exec, and what it is not.
+
+use crate::common::{descriptors, signal};
+use commons::process::{self, Process, StartMethod, active_children};
+use commons::{Error, ExitStatus, JoinError, Latest, spsc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+crate::tests! {
+    arguments_go_there_and_results_come_back
+    a_child_is_who_its_parent_says
+    it_begins_with_nothing_of_its_parents_memory
+    panics_and_codes_come_back
+    what_cannot_be_carried_over_is_an_error
+    it_has_the_descriptors_that_it_needs_and_no_others
+    a_daemon_dies_with_its_parent
+    a_child_of_a_dead_parent_does_nothing
+    settings_are_made_or_are_errors
+    another_program_is_refused_and_a_copy_is_not
+    children_start_children_by_either_method
+    other_threads_do_not_matter
+    hundreds_leave_nothing
+    the_variable_alone_makes_no_child
+}
+
+pub(crate) fn exec() -> process::Builder {
+    StartMethod::Exec.builder()
+}
+
+fn reverse(text: String) -> String {
+    text.chars().rev().collect()
+}
+
+fn same<T>(value: T) -> T {
+    value
+}
+
+fn arguments_go_there_and_results_come_back() {
+    assert_eq!(exec().call(reverse, "abc".to_owned()).unwrap().join().unwrap(), "cba");
+    exec().call(same::<()>, ()).unwrap().join().unwrap();
+    let map = BTreeMap::from([(1u8, vec![Some('a'), None]), (2, Vec::new())]);
+    assert_eq!(exec().call(same, map.clone()).unwrap().join().unwrap(), map);
+    let long = vec![0x5au8; 3 << 20];
+    assert!(exec().call(same, long.clone()).unwrap().join().unwrap() == long);
+    let no_capture: fn(u32) -> u32 = |number| number + 1;
+    assert_eq!(exec().call(no_capture, 1).unwrap().join().unwrap(), 2);
+}
+
+type Who = (String, u32, bool, Option<(u32, String)>, StartMethod, String);
+
+fn who(_: ()) -> Who {
+    let parent = process::parent().map(|parent| (parent.pid(), parent.name().to_owned()));
+    let current = process::current();
+    let (pid, name) = (current.pid(), current.name().to_owned());
+    (name, pid, current.is_daemon(), parent, process::start_method(), current.to_string())
+}
+
+fn a_child_is_who_its_parent_says() {
+    let parent = Some((std::process::id(), process::current().name().to_owned()));
+    for daemon in [false, true] {
+        let mut builder = exec();
+        if daemon {
+            builder = builder.daemon();
+        }
+        let expected = builder.to_string().split('\'').nth(1).unwrap().to_owned();
+        let child = builder.call(who, ()).unwrap();
+        let (pid, name) = (child.pid(), child.name());
+        assert_eq!((name.clone(), child.is_daemon()), (expected, daemon));
+        let text = format!(
+            "<Process name='{name}' parent={} started{}>",
+            std::process::id(),
+            if daemon { " daemon" } else { "" }
+        );
+        let expected = (name, pid, daemon, parent.clone(), StartMethod::Exec, text);
+        assert_eq!(child.join().unwrap(), expected);
+    }
+    let named = exec().name("a name").call(who, ()).unwrap().join().unwrap();
+    assert_eq!(named.0, "a name");
+    let comm = exec().call(|(): ()| fs::read_to_string("/proc/self/comm").unwrap(), ()).unwrap();
+    assert_eq!(comm.join().unwrap(), fs::read_to_string("/proc/self/comm").unwrap());
+}
+
+static CHANGED: AtomicU32 = AtomicU32::new(1);
+
+fn it_begins_with_nothing_of_its_parents_memory() {
+    CHANGED.store(2, Relaxed);
+    let read: fn(()) -> u32 = |()| CHANGED.load(Relaxed);
+    assert_eq!(exec().call(read, ()).unwrap().join().unwrap(), 1);
+    let fork = StartMethod::Fork.builder();
+    assert_eq!(fork.call(read, ()).unwrap().join().unwrap(), 2);
+    let own: fn(()) -> Vec<String> = |()| std::env::args().collect();
+    let arguments = exec().call(own, ()).unwrap().join().unwrap();
+    assert_eq!(arguments, std::env::args().collect::<Vec<_>>());
+    let given = exec().command_line(["one", "two"]).call(own, ()).unwrap().join().unwrap();
+    assert_eq!(given, ["one", "two"]);
+}
+
+fn panics(what: String) -> u8 {
+    panic!("{what}!")
+}
+
+fn panics_and_codes_come_back() {
+    match exec().call(panics, "no".to_owned()).unwrap().join() {
+        Err(JoinError::Panicked { message, location, backtrace }) => {
+            assert_eq!(message, "no!");
+            assert!(location.starts_with(file!()), "{location}");
+            assert!(backtrace.contains("panics"), "{backtrace}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let child = exec().call(|code: i32| -> () { process::exit(code) }, 300).unwrap();
+    assert_eq!(child.wait().unwrap(), ExitStatus::Exited(44));
+    let child = exec().call(|code: i32| -> () { std::process::exit(code) }, 7).unwrap();
+    assert_eq!(child.wait().unwrap(), ExitStatus::Exited(7));
+    let child = exec().call(|(): ()| -> () { std::process::abort() }, ()).unwrap();
+    let joined = child.join();
+    assert!(matches!(joined, Err(JoinError::Signaled { signal: libc::SIGABRT })), "{joined:?}");
+}
+
+/// Fails on its way there.
+struct There;
+/// Fails when it has come.
+struct Back;
+
+impl Serialize for There {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no way there"))
+    }
+}
+impl<'de> Deserialize<'de> for There {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(There)
+    }
+}
+impl Serialize for Back {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+impl<'de> Deserialize<'de> for Back {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("no way back"))
+    }
+}
+
+fn what_cannot_be_carried_over_is_an_error() {
+    let refused = exec().call(|_: There| (), There);
+    match refused {
+        Err(Error::Process { what: "serialising the argument", .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(active_children().is_empty());
+    let child = exec().call(|_: Back| (), Back).unwrap();
+    assert_eq!(child.wait().unwrap(), ExitStatus::Exited(1));
+    let joined = child.join();
+    assert!(matches!(&joined, Err(JoinError::Argument { .. })), "{joined:?}");
+}
+
+/// What descriptors this process has, by what they are.
+fn open_files(_: ()) -> Vec<(i32, String)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        files.push((number, target.to_string_lossy().into_owned()));
+    }
+    files
+}
+
+fn it_has_the_descriptors_that_it_needs_and_no_others() {
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    // SAFETY: duplicates a descriptor, to one that exec does not close.
+    let high = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD, 300) };
+    assert!(high >= 300);
+    let siblings: Vec<_> = (0..10)
+        .map(|_| {
+            exec().call(|mut end: spsc::Consumer<u8>| drop(end.pop()), spsc::ring(1).unwrap().1)
+        })
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let count = |files: &[(i32, String)]| {
+        files.iter().filter(|(number, target)| *number > 2 && !target.starts_with("/proc/")).count()
+    };
+    let first = exec().call(open_files, ()).unwrap().join().unwrap();
+    assert!(first.iter().all(|(_, target)| !target.starts_with("socket")), "{first:?}");
+    // The segment of the start and its locks, and where the result goes.
+    assert!(count(&first) <= 5, "{first:?}");
+    assert_eq!(first.iter().find(|(number, _)| *number == 0).unwrap().1, "/dev/null");
+    let daemon = exec().daemon().call(open_files, ()).unwrap().join().unwrap();
+    assert_eq!(count(&daemon), count(&first) + 1, "{daemon:?}");
+    // SAFETY: nobody else knows it.
+    unsafe { libc::close(high) };
+    drop(siblings);
+}
+
+fn pid_of(path: &str) -> Option<u32> {
+    fs::read_to_string(path).ok()?.parse().ok()
+}
+
+fn says_its_pid_and_stays(path: String) {
+    fs::write(&path, std::process::id().to_string()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+/// Starts a daemon by exec and stays.
+fn has_a_daemon(path: String) {
+    exec().daemon().call(says_its_pid_and_stays, path).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    // SAFETY: takes integers.
+    unsafe { libc::kill(pid as i32, 0) != 0 }
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    while !what() {
+        thread::yield_now();
+    }
+}
+
+fn a_daemon_dies_with_its_parent() {
+    let path = crate::common::name("pid");
+    let file = path.path().to_string_lossy().into_owned();
+    let parent = exec().call(has_a_daemon, file.clone()).unwrap();
+    wait_until(|| pid_of(&file).is_some());
+    let daemon = pid_of(&file).unwrap();
+    assert!(!is_gone(daemon));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_until(|| is_gone(daemon));
+    let orphan = exec().call(|(): ()| exec().daemon().call(|(): ()| (), ()).is_err(), ());
+    assert!(!orphan.unwrap().join().unwrap(), "no daemon may start children");
+}
+
+/// Kills itself while it starts children.
+fn starts_many(directory: String) {
+    thread::spawn(|| {
+        thread::sleep(Duration::from_millis(30));
+        signal(std::process::id(), libc::SIGKILL);
+    });
+    loop {
+        let _ = exec().call(
+            |directory: String| {
+                let path = PathBuf::from(directory).join(std::process::id().to_string());
+                // Called with its parent alive: as it was when the gate was opened.
+                fs::write(path, "").unwrap();
+            },
+            directory.clone(),
+        );
+    }
+}
+
+fn a_child_of_a_dead_parent_does_nothing() {
+    let directory = crate::common::name("directory");
+    fs::create_dir(directory.path()).unwrap();
+    let text = directory.path().to_string_lossy().into_owned();
+    for _ in 0..3 {
+        let parent = exec().call(starts_many, text.clone()).unwrap();
+        assert_eq!(parent.wait().unwrap(), ExitStatus::Signaled(libc::SIGKILL));
+    }
+    // No run of this program is left that took itself for the first: it would go through all tests.
+    let own = fs::read_link("/proc/self/exe").unwrap();
+    let others = || {
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let same = fs::read_link(entry.path().join("exe")).ok()? == own;
+            (same && pid != std::process::id()).then_some(pid)
+        })
+    };
+    wait_until(|| others().count() == 0);
+}
+
+fn surroundings(_: ()) -> (PathBuf, Option<String>, Option<String>, i32) {
+    let variable = |name| std::env::var(name).ok();
+    // SAFETY: takes integers.
+    let niceness = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    (
+        std::env::current_dir().unwrap(),
+        variable("COMMONS_TEST"),
+        variable("COMMONS_CHILD"),
+        niceness,
+    )
+}
+
+fn settings_are_made_or_are_errors() {
+    let builder = exec().current_dir("/").env("COMMONS_TEST", "here").niceness(19);
+    let found = builder.call(surroundings, ()).unwrap().join().unwrap();
+    assert_eq!(found, (PathBuf::from("/"), Some("here".to_owned()), None, 19));
+    let mut file = tempfile();
+    file.write_all(b"text").unwrap();
+    io::Seek::rewind(&mut file).unwrap();
+    let read: fn(()) -> String = |()| io::read_to_string(io::stdin()).unwrap();
+    assert_eq!(exec().stdin(file).call(read, ()).unwrap().join().unwrap(), "text");
+    assert_eq!(exec().call(read, ()).unwrap().join().unwrap(), "");
+    let before = descriptors();
+    let refused = [
+        (exec().current_dir("/nowhere"), "setting the child's directory"),
+        (exec().affinity([]), "setting the child's affinity"),
+        (exec().executable("/nowhere"), "fork and exec"),
+        (exec().env("A=B", ""), "setting the child's environment"),
+    ];
+    for (builder, expected) in refused {
+        match builder.call(surroundings, ()) {
+            Err(Error::Process { what, .. }) => assert_eq!(what, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(active_children().is_empty());
+    assert_eq!(descriptors(), before);
+}
+
+fn tempfile() -> fs::File {
+    let name = crate::common::name("file");
+    fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(name.path())
+        .unwrap()
+}
+
+fn another_program_is_refused_and_a_copy_is_not() {
+    let copy = crate::common::name("copy");
+    fs::copy("/proc/self/exe", copy.path()).unwrap();
+    let child = exec().executable(copy.path()).call(reverse, "ab".to_owned()).unwrap();
+    match child.join() {
+        Ok(result) => assert_eq!(result, "ba"),
+        // Where the linker gives programs no name of their own, a copy is another program.
+        Err(JoinError::Exited { code: 1 }) => eprintln!("this linker names no builds"),
+        Err(other) => panic!("{other:?}"),
+    }
+    let child = exec().executable("/bin/true").call(reverse, String::new()).unwrap();
+    let joined = child.join();
+    assert!(matches!(joined, Err(JoinError::Exited { code: 0 })), "{joined:?}");
+}
+
+fn nested(depth: u32) -> u32 {
+    if depth == 0 {
+        return 0;
+    }
+    // By the method by which this one was started, and by the other.
+    let next = Process::call(nested, depth - 1).unwrap().join().unwrap();
+    let forked = Process::spawn(move || process::start_method()).unwrap().join().unwrap();
+    assert_eq!(forked, StartMethod::Fork);
+    1 + next
+}
+
+fn children_start_children_by_either_method() {
+    assert_eq!(exec().call(nested, 3).unwrap().join().unwrap(), 3);
+    let by_fork = Process::spawn(|| exec().call(nested, 2).unwrap().join().unwrap());
+    assert_eq!(by_fork.unwrap().join().unwrap(), 2);
+}
+
+fn other_threads_do_not_matter() {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // One holds what no fork could do without.
+        scope.spawn(|| {
+            let _out = io::stdout().lock();
+            let _err = io::stderr().lock();
+            wait_until(|| done.load(Relaxed));
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    drop(std::backtrace::Backtrace::force_capture());
+                    drop(vec![0u8; 1000]);
+                }
+            });
+        }
+        for i in 0..20 {
+            let child = exec().refuse_threads().call(reverse, i.to_string()).unwrap();
+            assert!(child.join().is_ok());
+        }
+        done.store(true, Relaxed);
+    });
+}
+
+fn hundreds_leave_nothing() {
+    let run = |count: u32| {
+        for i in 0..count {
+            let cell = Latest::new(&i).unwrap();
+            let child = exec().call(
+                |mut r: commons::latest::Reader<u32>| r.read().unwrap(),
+                cell.reader().unwrap(),
+            );
+            let child = child.unwrap();
+            if i % 3 == 0 {
+                child.kill().unwrap();
+                let _ = child.wait();
+            } else {
+                assert_eq!(child.join().unwrap(), i);
+            }
+        }
+        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        (descriptors(), maps)
+    };
+    let before = run(20);
+    let after = run(60);
+    assert_eq!(after.0, before.0);
+    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert!(active_children().is_empty());
+}
+
+fn the_variable_alone_makes_no_child() {
+    for text in ["", "3", "0", "99999", "-1", "x"] {
+        let mut command = std::process::Command::new("/proc/self/exe");
+        let output = command.arg("no test has this name").env("COMMONS_CHILD", text).output();
+        let output = output.unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{text}: {output:?}");
+    }
+}
