@@ -51,6 +51,7 @@ mod io;
 pub(super) mod parts;
 mod producer;
 mod ring;
+mod side;
 pub(super) mod source;
 
 pub(crate) use parts::look;

@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code, reason = "refers to a ring in shared memory")]
 
-use super::end::{End, Side};
+use super::end::End;
 use super::parts::Parts;
+use super::side::Side;
 use super::{Consumer, Producer};
 use crate::Result;
 use crate::member::Doubt;
