@@ -217,12 +217,11 @@ fn check(test: &str, queue: &impl Items, capacity: usize) {
                             work(&queue, &clock, &mut random, round << 8 | (me as u64) << 4);
                         barrier.wait().unwrap();
                         // One takes what is left, to the look that finds nothing.
-                        while me == 0 {
+                        let mut left = me == 0;
+                        while left {
                             let last = timed(&clock, || queue.take(false).map(What::Take));
+                            left = last.is_some_and(|last| last.what != What::Take(None));
                             done.extend(last);
-                            if last.is_none_or(|last| last.what == What::Take(None)) {
-                                break;
-                            }
                         }
                         done
                     })

@@ -556,3 +556,118 @@ fn killed_at_any_moment_nothing_is_torn_or_doubled_and_losses_are_counted() {
     queue.send(&Parcel::new(99, 0, 5)).unwrap();
     assert_eq!(queue.recv().unwrap().author, 99);
 }
+
+// ---- turns ----
+
+/// A queue of 64 grains that is full of small objects but for one of them, and a child that waits to send
+/// one of 20 grains; when it has been overtaken by as many as go into the queue, room is kept for it.
+fn one_that_waits_for_its_turn() -> (ObjectQueue<Vec<u8>>, common::Child<()>) {
+    let queue = ObjectQueue::<Vec<u8>>::new(1024).unwrap();
+    while queue.try_send(&vec![1]).is_ok() {}
+    let theirs = queue.clone();
+    let mut child = child(move || theirs.send(&vec![2; 300]).unwrap());
+    assert!(falls_asleep(&mut child));
+    swap_until_room_is_kept(&queue);
+    (queue, child)
+}
+
+/// Takes one and sends one, until what became free is no more for everybody.
+fn swap_until_room_is_kept(queue: &ObjectQueue<Vec<u8>>) {
+    loop {
+        assert_eq!(queue.recv().unwrap(), [1]);
+        if queue.try_send(&vec![1]).is_err() {
+            return assert!(queue.is_full());
+        }
+    }
+}
+
+#[test]
+fn room_is_kept_for_one_that_needs_much_of_it() {
+    let _watchdog = watchdog();
+    let (queue, child) = one_that_waits_for_its_turn();
+    let mut left = Vec::new();
+    // Others wait behind it, although there is room for them.
+    let others = {
+        let queue = queue.clone();
+        std::thread::spawn(move || (0..5).for_each(|_| queue.send(&vec![3]).unwrap()))
+    };
+    while left.iter().filter(|o: &&Vec<u8>| o[0] == 3).count() < 5 {
+        left.push(queue.recv().unwrap());
+    }
+    others.join().unwrap();
+    child.finish();
+    let kinds: Vec<_> = left.iter().map(|object| object[0]).collect();
+    let mut sorted = kinds.clone();
+    sorted.sort_unstable();
+    assert_eq!(kinds, sorted, "the long one came before those that came after it");
+    assert_eq!(kinds.iter().filter(|&&kind| kind == 2).count(), 1);
+}
+
+#[test]
+fn a_flood_of_small_objects_does_not_hold_up_long_ones() {
+    let _watchdog = watchdog();
+    let (sender, receiver) = bounded::<Vec<u8>>(2048).unwrap();
+    let done = commons::AtomicBool::new(false).unwrap();
+    let flood: Vec<_> = (0..2)
+        .map(|_| {
+            let (sender, done) = (sender.clone(), done.clone());
+            child(move || {
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    sender.send(&vec![0; 8]).unwrap();
+                }
+            })
+        })
+        .collect();
+    // In a row, and in pieces.
+    let lengths = [900, 1500, 900, 9000, 900];
+    let long = child(move || lengths.into_iter().for_each(|n| sender.send(&vec![1; n]).unwrap()));
+    let mut came = Vec::new();
+    while came.len() < lengths.len() {
+        let object = receiver.recv().unwrap();
+        came.extend((object[0] == 1).then_some(object.len()));
+    }
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    while receiver.recv().is_ok() {}
+    assert_eq!(came, lengths);
+    long.finish();
+    flood.into_iter().for_each(|child| child.finish());
+}
+
+#[test]
+fn the_turn_of_one_that_is_dead_or_stopped_ends() {
+    let _watchdog = watchdog();
+    for dies in [true, false] {
+        let (queue, child) = one_that_waits_for_its_turn();
+        if dies {
+            child.kill();
+            assert_eq!(queue.send_timeout(&vec![4], Duration::from_secs(60)), Ok(()));
+            // Only the ones that were before it.
+            assert!(queue.try_iter().all(|object| object.len() == 1));
+            continue;
+        }
+        child.stop();
+        while queue.try_recv().is_ok() {}
+        // There is room for it, and it does not come.
+        assert_eq!(queue.try_send(&vec![4]), Err(ChannelError::Full));
+        assert_eq!(queue.send_timeout(&vec![4], Duration::from_secs(60)), Ok(()));
+        assert_eq!(queue.try_send(&vec![4]), Ok(()));
+        child.go_on();
+        let lengths: Vec<_> = (0..3).map(|_| queue.recv().unwrap().len()).collect();
+        assert_eq!(lengths, [1, 1, 300]);
+        child.finish();
+    }
+}
+
+#[test]
+fn who_has_the_turn_and_gives_up_lets_the_others_go_on() {
+    let _watchdog = watchdog();
+    let queue = ObjectQueue::<Vec<u8>>::new(1024).unwrap();
+    while queue.try_send(&vec![1]).is_ok() {}
+    let theirs = queue.clone();
+    let waiter =
+        std::thread::spawn(move || theirs.send_timeout(&vec![2; 300], Duration::from_millis(400)));
+    while !waiter.is_finished() && queue.recv().is_ok() && queue.try_send(&vec![1]).is_ok() {}
+    // Its room does not come.
+    assert_eq!(waiter.join().unwrap(), Err(ChannelError::TimedOut));
+    assert_eq!(queue.try_send(&vec![1]), Ok(()));
+}

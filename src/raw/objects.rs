@@ -109,6 +109,11 @@ pub(crate) struct Shared {
     /// The packed stamp of a consumer in the middle of a long message. By the owner of the read lock;
     /// read by those who wait for their turn without waiting at the lock.
     pub(crate) reader: AtomicU64,
+    /// The send for which room is kept, if there is any: a packed stamp, and a number above it. Advice, by
+    /// whoever sends.
+    pub(crate) turn: AtomicU64,
+    /// How many grains that needs. By who has the turn.
+    pub(crate) turn_grains: AtomicU64,
     /// 1: messages wait to come again. A hint: who lets one wait says so after it, and may die in
     /// between; who is about to sleep looks for itself.
     pub(crate) waiting: AtomicU32,
@@ -167,6 +172,8 @@ impl Shared {
                 longest: AtomicU64::new(longest),
                 writer: AtomicU64::new(0),
                 reader: AtomicU64::new(0),
+                turn: AtomicU64::new(0),
+                turn_grains: AtomicU64::new(0),
                 waiting: AtomicU32::new(0),
                 write: Side::new(),
                 read: Side::new(),
@@ -194,6 +201,16 @@ impl Exchange<'_> {
         let read = Place(self.shared.read.at.load(Acquire));
         let (grains, messages) = Place(self.shared.write.at.load(Acquire)).since(read);
         (grains.min(self.capacity), messages.min(self.limit))
+    }
+
+    /// Where the senders are. Stale by the time it is read.
+    pub(crate) fn written(&self) -> Place {
+        Place(self.shared.write.at.load(Relaxed))
+    }
+
+    /// Whether a whole queue of grains was sent since then.
+    pub(crate) fn is_overtaken(&self, since: Place) -> bool {
+        self.written().since(since).0 >= self.capacity
     }
 
     /// Whether there is something to read. Stale by the time it is read.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "acquires the raw locks")]
 
 use super::parts::Parts;
+use super::turn::Seen;
 use crate::channel::ChannelError;
 use crate::channel::queue::FACTS;
 use crate::channel::queue::members::{Ends, Presence};
@@ -53,6 +54,7 @@ pub(super) struct End {
     takes: AtomicU32,
     /// Grains for which a send that did not wait found no room.
     pub(super) wanted: Wanted,
+    pub(super) turn_seen: Seen,
     pub(super) strategy: WaitStrategy,
 }
 
@@ -82,6 +84,7 @@ impl End {
             entry: AtomicU32::new(0),
             takes: AtomicU32::new(0),
             wanted: Wanted::default(),
+            turn_seen: Seen::default(),
             strategy,
         };
         end.enter()?;

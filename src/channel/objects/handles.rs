@@ -4,6 +4,7 @@ use super::builder::Builder;
 use super::end::End;
 use super::joinable::JoinableQueue;
 use super::parts::{Shape, make};
+use super::wait::{Goal, Room};
 use crate::Result;
 use crate::channel::ChannelError;
 use crate::channel::queue::members::Ends;
@@ -128,10 +129,10 @@ macro_rules! handle {
                 self.len() == 0
             }
 
-            /// Whether there is no room for the smallest object. Stale by the time the caller looks
-            /// at it.
+            /// Whether there is no room for the smallest object, or what there is is kept for another
+            /// one that has waited for long. Stale by the time the caller looks at it.
             pub fn is_full(&self) -> bool {
-                !self.end.exchange().has_room(|_| 1)
+                !Room { grains: 1, name: 0, begun: None }.is_there(&self.end)
             }
 
             /// Gives this handle up, as dropping it does. Its operations answer

@@ -20,6 +20,9 @@
 //! What is sent is received in the order in which it was sent. Objects that come again
 //! ([`Builder::redeliver`]) say so and come out of order.
 //!
+//! Senders that wait for room get it as it becomes free, whichever finds it first. One that needs much is
+//! overtaken by no more than a whole queue of others' objects: then what becomes free is kept for it.
+//!
 //! # What is delivered
 //! An object is taken out of the queue at one instant, and never comes twice, but where the queue is
 //! built to redeliver. Until `recv` returns it is *in flight*: if the consumer is killed in that
@@ -34,7 +37,8 @@
 //! it would have woken somebody delays that one by 100 ms at most.
 //!
 //! A *stopped* process is alive. If it is stopped in the instants in which it copies an object into the
-//! queue or out of it, others that do the same wait for it.
+//! queue or out of it, others that do the same wait for it. If it is stopped while room is kept for it,
+//! others wait for 100 ms once there is enough.
 //!
 //! # Forks
 //! A handle that is moved into the closure of [`Process::spawn`](crate::Process) is the child's from then
@@ -79,6 +83,7 @@ mod operations;
 mod parts;
 mod source;
 mod transfer;
+mod turn;
 mod wait;
 
 pub(crate) use parts::look;

@@ -40,7 +40,7 @@ struct Vacancy {
 
 impl Vacancy {
     fn room(self) -> Room {
-        Room { grains: self.grains }
+        Room { grains: self.grains, name: 0, begun: None }
     }
 }
 

@@ -4,7 +4,8 @@
 
 use super::end::{End, NOW};
 use super::parts::Parts;
-use super::wait::{Message, NextPiece, Piece, Room, needed, until};
+use super::turn::Send;
+use super::wait::{Message, NextPiece, Piece, needed, until};
 use crate::channel::ChannelError;
 use crate::channel::records::longest_row;
 use crate::raw::objects::{Exchange, NOT_KEPT};
@@ -98,12 +99,13 @@ pub(super) fn send(end: &End, bytes: &[u8], deadline: u64) -> Result<(), Channel
     if size > longest_row(exchange.capacity) {
         return send_long(end, bytes, stamp, deadline);
     }
+    let mut send = Send::new(end);
     loop {
         let Some(lock) = end.lock_write(deadline)? else { return Err(busy(deadline, true)) };
         let slot = exchange.free(size).map_err(contradiction)?.slot;
         let needed = needed(slot, exchange.capacity, size);
         let free = exchange.free(needed).map_err(contradiction)?;
-        if free.count >= needed {
+        if free.count >= needed && !send.gives_way() {
             let Spot { pad, slot } = spot(free.slot, exchange.capacity, size);
             if pad > 0 {
                 end.parts.put(free.slot, Grain::header(Kind::Pad, 0, 0));
@@ -119,8 +121,7 @@ pub(super) fn send(end: &End, bytes: &[u8], deadline: u64) -> Result<(), Channel
             return Ok(());
         }
         drop(lock);
-        end.wanted.set(size);
-        until(end, Room { grains: size }, deadline)?;
+        until(end, send.wants(stamp, size), deadline)?;
     }
 }
 
@@ -188,15 +189,18 @@ fn send_long(end: &End, bytes: &[u8], stamp: u64, deadline: u64) -> Result<(), C
         return Err(ChannelError::TooLarge { bytes: length, limit });
     }
     let first = if deadline == NOW { all } else { capacity / 4 };
+    let mut send = Send::new(end);
     let lock = loop {
         let Some(lock) = end.lock_write(deadline)? else { return Err(busy(deadline, true)) };
-        if exchange.free(first).map_err(contradiction)?.count >= first {
+        let free = exchange.free(first).map_err(contradiction)?;
+        if free.count >= first && !send.gives_way() {
             break lock;
         }
         drop(lock);
-        end.wanted.set(first);
-        until(end, Room { grains: first }, deadline)?;
+        until(end, send.wants(stamp, first), deadline)?;
     };
+    // From here on it has the lock.
+    drop(send);
     let writing = Writing::begin(end, stamp);
     let (mut sent, mut begun) = (0, false);
     loop {

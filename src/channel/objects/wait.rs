@@ -4,14 +4,16 @@
 //! and its wake leaves them asleep for a slice at most.
 
 use super::end::{End, NOW};
+use super::turn::{self, take_turn};
 use crate::Result;
 use crate::channel::queue::members::{Ends, Presence};
 use crate::channel::records::longest_row;
 use crate::channel::{ChannelError, Departure};
 use crate::member::{Doubt, Stamp, Watch};
+use crate::raw::objects::Place;
 use crate::raw::record::{Spot, spot};
 use crate::raw::wait_cell::WaitCell;
-use crate::sync::atomic::Ordering::Acquire;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::wait::{Asleep, Wait, block_on};
 
 /// How soon to look again after somebody who runs no more, and of whom the kernel still frees the
@@ -71,6 +73,10 @@ impl From<Presence> for Hope {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) grains: u64,
+    /// What the turn is where it is this send's; 0: it takes none.
+    pub(super) name: u64,
+    /// Where the senders were when it began to wait.
+    pub(super) begun: Option<Place>,
 }
 
 /// Grains that needs a message of so many whose turn is at `slot`.
@@ -88,13 +94,23 @@ impl Goal for Room {
 
     fn is_there(&self, end: &End) -> bool {
         let exchange = end.exchange();
-        exchange.has_room(|slot| needed(slot, exchange.capacity, self.grains))
+        if self.begun.is_some_and(|begun| exchange.is_overtaken(begun)) {
+            take_turn(end, self.name, self.grains);
+        }
+        // Relaxed: advice.
+        let turn = end.shared().turn.load(Relaxed);
+        (turn == 0 || turn == self.name)
+            && exchange.has_room(|slot| needed(slot, exchange.capacity, self.grains))
     }
     fn cell<'a>(&self, end: &'a End) -> &'a WaitCell {
         &end.shared().space
     }
     fn hope(&self, end: &End, ask: bool) -> Result<Hope> {
-        Ok(end.presence(Ends::RECEIVER, ask)?.into())
+        let receivers = end.presence(Ends::RECEIVER, ask)?;
+        match turn::holder(end, self.name)? {
+            Some(holder) if matches!(receivers, Presence::Here(_)) => Ok(Hope::In(holder)),
+            _ => Ok(receivers.into()),
+        }
     }
 }
 
