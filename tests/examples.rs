@@ -150,6 +150,21 @@ fn ex11_a_child_logs_at_the_level_of_its_parent() {
 }
 
 #[test]
+#[cfg(feature = "log")]
+fn what_is_logged_reaches_tracing() {
+    let _watchdog = watchdog();
+    let (lines, log) = output_and_errors("tracing");
+    let expected = [
+        " INFO commons: child process runs its closure",
+        " INFO child{name=\"worker\"}: tracing: at work answer=42",
+        " INFO commons: process shuts down",
+        " INFO commons: process exits with exit code 0",
+        " INFO commons: process shuts down",
+    ];
+    assert_eq!((lines.len(), log), (0, expected.map(str::to_owned).into()));
+}
+
+#[test]
 fn ex12_work_that_is_a_type_names_its_processes() {
     let _watchdog = watchdog();
     let expected = [1, 2, 3, 4, 5].map(|number| format!("In Worker-{number}"));

@@ -146,6 +146,41 @@ fn a_result_that_cannot_be_carried_over_is_an_error() {
 
 // ---- how they end ----
 
+/// Panics when it is written, and when it is dropped.
+struct Panics(bool);
+
+impl Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(!self.0, "in the middle of a value");
+        serializer.serialize_unit()
+    }
+}
+impl<'de> Deserialize<'de> for Panics {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Panics(true))
+    }
+}
+impl Drop for Panics {
+    fn drop(&mut self) {
+        assert!(self.0 || std::thread::panicking(), "at the end of a value");
+    }
+}
+
+#[test]
+fn a_panic_of_a_result_is_the_childs_and_does_not_unwind_into_its_parents_code() {
+    let _watchdog = watchdog();
+    for (early, expected) in [(true, "in the middle of a value"), (false, "at the end of a value")]
+    {
+        let process = Process::spawn(move || Panics(early)).unwrap();
+        assert_eq!(process.wait().unwrap(), ExitStatus::Exited(1));
+        match process.join() {
+            Err(JoinError::Panicked { message, .. }) => assert_eq!(message, expected),
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => panic!("a result"),
+        }
+    }
+}
+
 #[test]
 fn a_panic_comes_back_with_its_message() {
     let _watchdog = watchdog();
@@ -608,12 +643,12 @@ fn children_start_while_other_threads_print_and_allocate() {
                     let process = Process::spawn(move || {
                         let _ = writeln!(io::stdout(), "a child {}", "prints ".repeat(100));
                         let _ = writeln!(io::stderr(), "a child {}", "prints ".repeat(100));
-                        assert!(i % 2 == 0, "a child panics");
+                        assert!(i != 5, "a child panics");
                         i
                     });
                     match process.unwrap().join() {
                         Ok(result) => assert_eq!(result, i),
-                        Err(JoinError::Panicked { message, .. }) if i % 2 == 1 => {
+                        Err(JoinError::Panicked { message, .. }) if i == 5 => {
                             assert_eq!(message, "a child panics");
                         }
                         Err(other) => panic!("{other:?}"),

@@ -29,6 +29,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 /// Whether `main` has called [`entry`].
@@ -46,8 +47,12 @@ unsafe fn call<A: DeserializeOwned, R: Outcome>(
 ) -> i32 {
     // SAFETY: as the caller says.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };
-    let argument = postcard::from_bytes(argument);
+    let argument = catch_unwind(|| postcard::from_bytes(argument));
     segment::forget_rest();
+    let argument = match argument {
+        Ok(argument) => argument,
+        Err(payload) => return report.panicked(payload),
+    };
     match argument {
         Ok(argument) => {
             event!(info, "child process calls its function");

@@ -57,11 +57,11 @@ where
     let (tether, collar) = tied.unzip();
 
     let others = task::threads().saturating_sub(1);
+    if others > 0 && builder.refuse_threads {
+        return Err(Error::Threads { others });
+    }
+    #[cfg(feature = "log")]
     if others > 0 {
-        if builder.refuse_threads {
-            return Err(Error::Threads { others });
-        }
-        #[cfg(feature = "log")]
         say_once(others);
     }
     let mut trial = Trial::new();

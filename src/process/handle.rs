@@ -228,7 +228,7 @@ impl<R: Outcome> Process<R> {
         };
         match self.report.read()? {
             Some(outcome) => outcome.and_then(|bytes| {
-                R::decode(&bytes).map_err(|problem| JoinError::Result { problem })
+                R::decode(bytes).map_err(|problem| JoinError::Result { problem })
             }),
             None => Err(match ended? {
                 ExitStatus::Exited(code) => JoinError::Exited { code },

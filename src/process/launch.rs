@@ -24,6 +24,7 @@ use crate::sync::local::AtomicBool;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{file, process, robust, time};
 use crate::{Error, Result};
+use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -176,12 +177,23 @@ impl Report {
     }
 
     /// In the child: says what came of its closure.
-    fn write(&self, outcome: u32, bytes: &[u8]) {
-        if self.carrier.write_all_at(bytes, 0).is_ok() {
+    /// False: there is no room for it.
+    fn write(&self, outcome: u32, bytes: &[u8]) -> bool {
+        let written = self.carrier.write_all_at(bytes, 0).is_ok();
+        if written {
             self.launch.length.store(bytes.len() as u64, Relaxed);
             // Release: the bytes, to the Acquire in `read`.
             self.launch.outcome.store(outcome, Release);
         }
+        written
+    }
+
+    /// In the child: says that it panicked, and gives the exit code.
+    pub(super) fn panicked(&self, payload: Box<dyn Any + Send>) -> i32 {
+        self.write(PANICKED, &panics::what_was(&*payload).encode());
+        // Its destructor may panic again.
+        std::mem::forget(payload);
+        1
     }
 
     /// What a child that has ended said: its result in bytes, or why there is none. `None`: nothing.
@@ -190,8 +202,7 @@ impl Report {
         let outcome = self.launch.outcome.load(Acquire);
         // The child may be hostile or damaged: believe no length that the file does not have.
         let length = self.launch.length.load(Relaxed).min(self.carrier.metadata()?.len());
-        let mut bytes = vec![0; length as usize];
-        self.carrier.read_exact_at(&mut bytes, 0)?;
+        let bytes = file::read(self.carrier.as_fd(), length)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(match outcome {
             RETURNED => Some(Ok(bytes)),
@@ -248,13 +259,21 @@ pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
 pub(super) fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
-    let (outcome, bytes, failed) = match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => match result.encode() {
-            Ok(bytes) => (RETURNED, bytes, result.is_failure()),
-            Err(problem) => (NOT_SERIALISED, problem.into_bytes(), true),
-        },
-        Err(payload) => (PANICKED, panics::what_was(&*payload).encode(), true),
+    // The code of the value's type, too: nothing may unwind into what the parent was at.
+    let work = || {
+        let result = f();
+        match result.encode() {
+            Ok(bytes) if report.write(RETURNED, &bytes) => i32::from(result.is_failure()),
+            Ok(bytes) => {
+                let problem = format!("there is no memory for {} bytes", bytes.len());
+                report.write(NOT_SERIALISED, problem.as_bytes());
+                1
+            }
+            Err(problem) => {
+                report.write(NOT_SERIALISED, problem.as_bytes());
+                1
+            }
+        }
     };
-    report.write(outcome, &bytes);
-    i32::from(failed)
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| report.panicked(payload))
 }

@@ -3,6 +3,41 @@
 //! Beside them: who one is ([`current`], [`parent`]), who one's children are ([`active_children`]),
 //! how many processors there are ([`cpu_count`], [`usable_cpu_count`]), and an end with a code
 //! ([`exit`]).
+//!
+//! # What a child has of shared memory
+//! What its closure captures, or its argument is made of, goes to the child when it starts:
+//! - An end of which there is one, like [`spsc::Producer`](crate::spsc::Producer), is *moved*: it is the
+//!   child's from then on, and the parent's copy is dropped without closing anything.
+//! - What can be cloned, like a [`Mutex`](crate::Mutex), is *shared*: clone it, and move the clone. Each
+//!   process has handles of its own, and dropping one never closes the object for another.
+//!
+//! ```
+//! use commons::{Mutex, Process, spsc};
+//!
+//! let (mut producer, mut consumer) = spsc::ring(4)?;
+//! let sum = Mutex::new(0)?;
+//! let theirs = sum.clone();
+//! let child = Process::spawn(move || {
+//!     while let Ok(number) = consumer.pop() {
+//!         *theirs.lock().expect("nobody dies here") += number;
+//!     }
+//! })?;
+//! for number in 1..=4 {
+//!     producer.push(number)?;
+//! }
+//! drop(producer); // The end of the stream, for the child.
+//! child.join()?;
+//! assert_eq!(*sum.lock()?, 10); // The child's handle went with it, and the object is still there.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What came into a child any other way, in a `static` or by a fork of somebody else's, is a copy: an end
+//! of which there is one answers [`Error::Forked`](crate::Error::Forked) there.
+//!
+//! # Two ways to start
+//! A closure is started by *fork*: the child is a copy of the calling thread. A function with an argument
+//! ([`Process::call`]) is started so, too, or by *exec*, as a new run of the program, which is right with
+//! any number of threads, and inherits no descriptors but those that it needs. All else is the same.
 
 /// Logs a message where the feature `log` is on.
 macro_rules! event {

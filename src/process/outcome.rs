@@ -1,15 +1,20 @@
 //! How a child ended, and what it had to say.
 
+#[cfg(feature = "serde")]
+use std::any::Any;
+use std::borrow::Cow;
 use std::io;
 
 /// What a child process can return: with feature `serde`, everything that serde can take there and
 /// back; without it, `()` alone.
+///
+/// Vectors of numbers go there and back as they lie in memory, everything else as its serialisation.
 pub trait Outcome: Sized {
     /// The value as bytes.
     ///
     /// # Errors
     /// What the value's own serialisation says.
-    fn encode(&self) -> Result<Vec<u8>, String>;
+    fn encode(&self) -> Result<Cow<'_, [u8]>, String>;
 
     /// Whether the child is to end with exit code 1 for it: an `Err` is a failure.
     fn is_failure(&self) -> bool {
@@ -20,31 +25,74 @@ pub trait Outcome: Sized {
     ///
     /// # Errors
     /// What the type's own deserialisation says.
-    fn decode(bytes: &[u8]) -> Result<Self, String>;
+    fn decode(bytes: Vec<u8>) -> Result<Self, String>;
+}
+
+/// Vectors of numbers, which need no serialisation.
+#[cfg(feature = "serde")]
+macro_rules! as_they_are {
+    ($($number:ty)*) => {
+        /// The bytes of a value that goes as it is.
+        fn raw<R: 'static>(value: &R) -> Option<&[u8]> {
+            let value: &dyn Any = value;
+            $(if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
+                return Some(bytemuck::cast_slice(numbers));
+            })*
+            None
+        }
+
+        /// Such a value of its bytes; `Err`: it is none, and here are the bytes.
+        fn of_raw<R: 'static>(bytes: Vec<u8>) -> Result<Result<R, String>, Vec<u8>> {
+            let mut made: Option<R> = None;
+            let place: &mut dyn Any = &mut made;
+            if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {
+                *place = Some(bytes);
+            }
+            $(else if let Some(place) = place.downcast_mut::<Option<Vec<$number>>>() {
+                let mut numbers = vec![<$number>::default(); bytes.len() / size_of::<$number>()];
+                let room: &mut [u8] = bytemuck::cast_slice_mut(&mut numbers);
+                if room.len() == bytes.len() {
+                    room.copy_from_slice(&bytes);
+                    *place = Some(numbers);
+                }
+            })*
+            else {
+                return Err(bytes);
+            }
+            Ok(made.ok_or_else(|| "it ends in the middle of a number".to_owned()))
+        }
+    };
 }
 
 #[cfg(feature = "serde")]
-impl<R: serde::Serialize + serde::de::DeserializeOwned> Outcome for R {
-    fn encode(&self) -> Result<Vec<u8>, String> {
-        postcard::to_stdvec(self).map_err(|e| e.to_string())
+as_they_are!(u8 i8 u16 i16 u32 i32 u64 i64 u128 i128 usize isize f32 f64);
+
+#[cfg(feature = "serde")]
+impl<R: serde::Serialize + serde::de::DeserializeOwned + 'static> Outcome for R {
+    fn encode(&self) -> Result<Cow<'_, [u8]>, String> {
+        match raw(self) {
+            Some(bytes) => Ok(bytes.into()),
+            None => postcard::to_stdvec(self).map(Cow::from).map_err(|e| e.to_string()),
+        }
     }
 
     fn is_failure(&self) -> bool {
         super::probe::is_err(self)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        postcard::from_bytes(bytes).map_err(|e| e.to_string())
+    fn decode(bytes: Vec<u8>) -> Result<Self, String> {
+        of_raw(bytes)
+            .unwrap_or_else(|bytes| postcard::from_bytes(&bytes).map_err(|e| e.to_string()))
     }
 }
 
 #[cfg(not(feature = "serde"))]
 impl Outcome for () {
-    fn encode(&self) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
+    fn encode(&self) -> Result<Cow<'_, [u8]>, String> {
+        Ok(Cow::default())
     }
 
-    fn decode(_: &[u8]) -> Result<Self, String> {
+    fn decode(_: Vec<u8>) -> Result<Self, String> {
         Ok(())
     }
 }
@@ -91,4 +139,28 @@ pub enum JoinError {
     /// The operating system would not say.
     #[error("waiting for the child failed: {0}")]
     Os(#[from] io::Error),
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::Outcome;
+
+    fn round<R: Outcome + PartialEq + std::fmt::Debug>(value: R, bytes: usize) {
+        let encoded = value.encode().unwrap().into_owned();
+        assert_eq!(encoded.len(), bytes);
+        assert_eq!(R::decode(encoded).unwrap(), value);
+    }
+
+    #[test]
+    fn vectors_of_numbers_go_as_they_are_and_others_as_they_are_serialised() {
+        round(vec![1u8, 2, 255], 3);
+        round(vec![-1i64; 5], 40);
+        round(vec![f64::MAX, 0.5], 16);
+        round(Vec::<u128>::new(), 0);
+        round(vec![Some(1u8)], 3);
+        round(vec![vec![1u64]], 3);
+        round("text".to_owned(), 5);
+        assert!(Vec::<u32>::decode(vec![0; 7]).is_err());
+        assert!(String::decode(vec![9]).is_err());
+    }
 }

@@ -154,6 +154,30 @@ pub(crate) fn first_bytes<const N: usize>(fd: BorrowedFd<'_>) -> io::Result<[u8;
     }
 }
 
+/// The first `length` bytes of a file, or as many as there are.
+pub(crate) fn read(fd: BorrowedFd<'_>, length: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    while bytes.len() < length {
+        let (have, left) = (bytes.len(), length - bytes.len());
+        let to = bytes.spare_capacity_mut()[..left].as_mut_ptr().cast();
+        // SAFETY: room for as many bytes.
+        match unsafe { libc::pread(fd.as_raw_fd(), to, left, have as libc::off_t) } {
+            0 => break,
+            read if read > 0 => {
+                // SAFETY: the kernel has filled them in.
+                unsafe { bytes.set_len(have + read as usize) };
+            }
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(bytes)
+}
+
 /// Bytes of memory that the kernel could still give, as /proc says; `None` where it does not.
 pub(crate) fn available_memory() -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;

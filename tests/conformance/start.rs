@@ -1,4 +1,4 @@
-//! START-*, LOG-*, FIN-*, and what PROC-* says of results that are errors. Starts by exec, which take a
+//! START-*, LOG-*, FIN-*, and the rest of PROC-*. Starts by exec, which take a
 //! program with a `main` of its own, are in `tests/exec`.
 //!
 //! | id | why there is no test, or what differs |
@@ -38,6 +38,88 @@ fn proc_12_an_err_is_code_1_and_comes_back() {
         let process = Process::spawn(|| vec![Err::<u8, _>(1u8)]).unwrap();
         assert_eq!(process.wait().unwrap(), ExitStatus::Exited(0));
     });
+}
+
+#[test]
+fn proc_19_an_end_by_signal_is_that_of_one_process() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let (mut tells, mut told) = spsc::ring::<u32>(1).unwrap();
+        let (mut go, mut goes) = spsc::ring::<u8>(1).unwrap();
+        let parent = Process::spawn(move || {
+            // Its own child: tells of itself, and once more when it is let.
+            let child = Process::spawn(move || {
+                tells.push(std::process::id()).unwrap();
+                goes.pop().unwrap();
+                tells.push(0).unwrap();
+            });
+            std::mem::forget(Finalizer::with_priority(0, || panic!("nothing of this runs")));
+            child.unwrap().wait().unwrap();
+        });
+        let parent = parent.unwrap();
+        assert_ne!(told.pop().unwrap(), 0);
+        parent.terminate().unwrap();
+        assert_eq!(parent.wait().unwrap(), ExitStatus::Signaled(libc::SIGTERM));
+        go.push(1).unwrap();
+        assert_eq!(told.pop().unwrap(), 0);
+    });
+}
+
+#[test]
+fn proc_23_the_parent_drops_what_the_child_was_given_when_it_has_started() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let (mut go, mut goes) = spsc::ring::<u8>(1).unwrap();
+        let holds = std::sync::Arc::new(());
+        let theirs = holds.clone();
+        let child = Process::spawn(move || {
+            goes.pop().unwrap();
+            std::sync::Arc::strong_count(&theirs)
+        });
+        // The child still waits, and has its copy.
+        assert_eq!(std::sync::Arc::strong_count(&holds), 1);
+        go.push(1).unwrap();
+        assert_eq!(child.unwrap().join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn proc_40_a_child_without_standard_streams_ends_well() {
+    let _watchdog = watchdog();
+    for closed in [[1, 1], [2, 2], [1, 2]] {
+        let code = in_child(move || {
+            for fd in closed {
+                // SAFETY: takes integers.
+                unsafe { libc::close(fd) };
+            }
+            let child = Process::spawn(|| {
+                println!("to nobody");
+                eprintln!("to nobody");
+            });
+            child.unwrap().wait().unwrap().code()
+        });
+        assert_eq!(code, 0);
+    }
+}
+
+#[test]
+fn proc_42_50_a_child_has_queues_and_children_and_memory_of_its_own() {
+    let _watchdog = watchdog();
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let sum = in_child(move || {
+        let queue = commons::Queue::<u32>::new(4).unwrap();
+        let children: Vec<_> = (0..4)
+            .map(|i| {
+                let queue = queue.clone();
+                Process::spawn(move || queue.send(NUMBER.fetch_add(i, relaxed) + i).unwrap())
+            })
+            .collect::<Result<_, _>>()
+            .unwrap();
+        children.into_iter().for_each(|child| child.join().unwrap());
+        (0..4).map(|_| queue.recv().unwrap()).sum::<u32>()
+    });
+    assert_eq!((sum, NUMBER.load(relaxed)), (10, 1));
 }
 
 #[test]

@@ -27,6 +27,9 @@ crate::tests! {
     children_start_children_by_either_method
     other_threads_do_not_matter
     hundreds_leave_nothing
+    too_few_descriptors_are_an_error
+    killed_at_random_they_leave_nothing
+    log_04_the_level_and_the_logger_are_inherited
     the_variable_alone_makes_no_child
 }
 
@@ -354,7 +357,7 @@ fn nested(depth: u32) -> u32 {
     }
     // By the method by which this one was started, and by the other.
     let next = Process::call(nested, depth - 1).unwrap().join().unwrap();
-    let forked = Process::spawn(move || process::start_method()).unwrap().join().unwrap();
+    let forked = Process::spawn(process::start_method).unwrap().join().unwrap();
     assert_eq!(forked, StartMethod::Fork);
     1 + next
 }
@@ -414,6 +417,92 @@ fn hundreds_leave_nothing() {
     assert_eq!(after.0, before.0);
     assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
     assert!(active_children().is_empty());
+}
+
+fn too_few_descriptors_are_an_error() {
+    let child = Process::spawn(|| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is live for the kernel to fill in.
+        assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
+        let set = |count: u64| {
+            let limit = libc::rlimit { rlim_cur: count, ..limit };
+            // SAFETY: `limit` is live for the kernel to read.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+        };
+        exec().call(reverse, String::new()).unwrap().join().unwrap();
+        let before = descriptors();
+        let mut refused = 0;
+        for count in 3..40 {
+            set(count);
+            let started = exec().daemon().call(reverse, String::new());
+            set(limit.rlim_cur);
+            match started {
+                // It had as few, and may have met with its own end.
+                Ok(child) => drop(child.wait().unwrap()),
+                Err(Error::Process { .. } | Error::Os { .. }) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            assert_eq!(descriptors(), before);
+        }
+        assert!(refused > 0 && active_children().is_empty());
+        exec().call(reverse, String::new()).unwrap().join().unwrap();
+    });
+    child.unwrap().join().unwrap();
+}
+
+/// How many children the storm starts.
+fn many() -> u32 {
+    std::env::var("COMMONS_STORM").map_or(40, |text| text.parse().expect("a number"))
+}
+
+fn killed_at_random_they_leave_nothing() {
+    let mut state = u64::from(std::process::id()) | 1;
+    let mut random = move |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % limit
+    };
+    let push: fn(spsc::Producer<u32>) -> bool = |mut end| end.push(7).is_ok();
+    let mut storm = |count: u32| {
+        for _ in 0..count {
+            let (producer, mut consumer) = spsc::ring(1).unwrap();
+            let child = exec().call(push, producer).unwrap();
+            // Anywhere between its first instruction and its end.
+            thread::sleep(Duration::from_micros(random(3000)));
+            child.kill().unwrap();
+            match child.join() {
+                Ok(sent) => assert!(sent && consumer.pop().is_ok()),
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                other => panic!("{other:?}"),
+            }
+            while consumer.pop().is_ok() {}
+        }
+        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        (descriptors(), maps)
+    };
+    let before = storm(10);
+    let after = storm(many());
+    assert_eq!(after.0, before.0);
+    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert!(active_children().is_empty());
+}
+
+fn log_04_the_level_and_the_logger_are_inherited() {
+    #[cfg(feature = "log")]
+    {
+        use log::LevelFilter;
+        let state: fn(()) -> (usize, bool) =
+            |()| (log::max_level() as usize, log::log_enabled!(log::Level::Error));
+        let found = exec().call(state, ()).unwrap().join().unwrap();
+        assert_eq!(found, (log::max_level() as usize, false));
+        for level in [LevelFilter::Error, LevelFilter::Warn] {
+            process::log_to_stderr(level).unwrap();
+            let found = exec().call(state, ()).unwrap().join().unwrap();
+            assert_eq!(found, (level as usize, true));
+        }
+        process::log_to_stderr(LevelFilter::Off).unwrap();
+    }
 }
 
 fn the_variable_alone_makes_no_child() {
