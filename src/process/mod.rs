@@ -25,6 +25,8 @@ mod logging;
 mod outcome;
 mod panics;
 mod setup;
+#[cfg(feature = "serde")]
+mod worker;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
@@ -35,6 +37,10 @@ pub use identity::{Current, Parent, current, parent, rename};
 pub use logging::log_to_stderr;
 pub use outcome::{JoinError, Outcome};
 pub use setup::Resource;
+#[cfg(feature = "serde")]
+pub(crate) use worker::{
+    Started, be_parent_of_workers, describe_panic, end_worker, start_worker, wait_for_any,
+};
 
 use crate::sys;
 

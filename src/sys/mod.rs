@@ -5,6 +5,8 @@
 pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod fork;
+#[cfg(feature = "serde")]
+pub(crate) mod fuse;
 pub(crate) mod futex;
 pub(crate) mod map;
 pub(crate) mod membarrier;
