@@ -193,6 +193,23 @@ mutant broadcast-counted-relaxed $broadcast 's/(ring\.control\.sent\.store\(self
 mutant broadcast-successor-counts-nothing $broadcast 's/            place = place\.next\(ring\);\n//'
 mutant broadcast-receivers-not-woken $broadcast 's/self\.control\.news\.wake\(\)/()/'
 
+models=models_board
+board=src/raw/board.rs
+mutant board-task-relaxed $board 's/(word\.store\(pack\(FULL, 0, ticket\), )Release/${1}Relaxed/; s/(posted\.store\(end, )Release/${1}Relaxed/'
+mutant board-posted-relaxed $board 's/(posted\.store\(end, )Release/${1}Relaxed/'
+mutant board-posted-read-relaxed $board 's/(posted\.load\()Acquire/${1}Relaxed/'
+mutant board-outcome-relaxed $board 's/(word\.store\(pack\(DONE, 0, ticket\), )Release/${1}Relaxed/'
+mutant board-outcome-read-relaxed $board 's/(word\.load\()Acquire(\) >> STATE_SHIFT \{)/${1}Relaxed$2/'
+mutant board-burial-relaxed $board 's/(compare_exchange\(seen, died, )AcqRel/${1}Relaxed/'
+mutant board-dead-not-buried $board 's/let died = pack\(DIED, seat, seen\);/let died = seen;/'
+mutant board-hint-goes-ahead $board 's/next\.store\(at \+ 1, Relaxed\)/next.store(posted, Relaxed)/'
+mutant board-taken-without-exchange $board 's/\&\& word\.compare_exchange\(full, mine, Acquire, Relaxed\)\.is_ok\(\)/\&\& { word.store(mine, Relaxed); true }/'
+mutant board-one-worker-woken-for-all src/raw/wait_cell.rs 's/self\.word\.fetch_or\(ANNOUNCED, Relaxed\);\n        \}/}/'
+mutant board-owner-not-told $board 's/(ticket >= wanted\.load\(Relaxed\) \{\n                )?cell\.wake\(\);/$1();/'
+mutant board-owner-not-told-of-the-last $board 's/self\.control\.news\(\)\.wake\(\);/();/'
+mutant board-death-not-told $board 's/self\.control\.news\(\)\.rouse\(\);/();/'
+mutant board-workers-not-called $board 's/self\.control\.work\.wake_some\(tasks\);/();/'
+
 models=models_objects
 objects=src/raw/objects.rs
 flight=src/raw/objects/in_flight.rs

@@ -99,7 +99,8 @@ const _: () = {
     assert!(size_of::<queue::Control>() == 384 && align_of::<queue::Control>() == 128);
     #[cfg(feature = "serde")]
     {
-        use crate::raw::objects;
+        use crate::raw::{board, objects};
+        assert!(size_of::<board::Slot>() == 128 && size_of::<board::Control>() == 512);
         assert!(size_of::<objects::Shared>() == 384 && align_of::<objects::Shared>() == 128);
         assert!(size_of::<objects::Entry>() == 64);
     }

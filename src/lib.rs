@@ -23,6 +23,7 @@
 //! | do something once, or make a value once | [`Once`], [`OnceCell`] |
 //! | wait until all have come | [`Barrier`] |
 //! | run a closure in a child process | [`Process`] |
+//! | run functions in worker processes, a parallel map | `Pool` |
 //! | wait for many things at once, or with a poller of one's own | [`Select`], [`wait_any`], [`Readiness`] |
 //! | see what is there, and clean up | [`inspect`] |
 //!
@@ -60,6 +61,8 @@ mod layout;
 mod lock;
 #[cfg(not(all(test, loom)))]
 mod member;
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+pub mod pool;
 #[cfg(not(all(test, loom)))]
 pub mod process;
 mod raw;
@@ -100,6 +103,8 @@ pub use lock::{
     RecursiveMutex, RecursiveMutexGuard, Reset, RwLock, RwLockReadGuard, RwLockRecoveryGuard,
     RwLockWriteGuard, Semaphore, WaitGuard, WaitTimeoutResult,
 };
+#[cfg(all(feature = "serde", not(all(test, loom))))]
+pub use pool::{AsyncResult, Pool, TaskError};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

@@ -16,6 +16,8 @@ use bytemuck::AnyBitPattern;
 use core::mem::MaybeUninit;
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
+#[cfg(feature = "serde")]
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// What is before the elements: nothing yet.
@@ -330,6 +332,15 @@ impl<T> Array<T> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The file that the elements lie in, and at which byte of it they begin.
+    #[cfg(feature = "serde")]
+    pub(crate) fn in_file(&self) -> Result<(BorrowedFd<'_>, u64), CellError> {
+        self.ready(0, self.len)?;
+        let mapping = self.held.attachment().core().mapping();
+        let base = mapping.range(0, 0, 1)?.as_ptr().addr();
+        Ok((mapping.file(), (self.elements.as_ptr().addr() - base) as u64))
     }
 
     /// Where an element is, which is in range or one behind.

@@ -71,6 +71,8 @@ mod panics;
 #[cfg(feature = "serde")]
 mod probe;
 mod setup;
+#[cfg(feature = "serde")]
+mod worker;
 
 pub use builder::{Builder, Runnable};
 pub use child::{Child, ExitStatus, active_children};
@@ -88,6 +90,10 @@ pub use method::{
 };
 pub use outcome::{JoinError, Outcome};
 pub use setup::Resource;
+#[cfg(feature = "serde")]
+pub(crate) use worker::{
+    Started, be_parent_of_workers, describe_panic, end_worker, start_worker, wait_for_any,
+};
 
 use crate::sys;
 

@@ -5,6 +5,8 @@
 #![cfg_attr(all(test, loom), allow(dead_code, reason = "the models use what orders memory"))]
 
 pub(crate) mod barrier;
+#[cfg(any(feature = "serde", all(test, loom)))]
+pub(crate) mod board;
 pub(crate) mod broadcast;
 pub(crate) mod condvar;
 pub(crate) mod event;
@@ -13,6 +15,8 @@ pub(crate) mod latest;
 mod models;
 #[cfg(all(test, loom))]
 mod models_barrier;
+#[cfg(all(test, loom))]
+mod models_board;
 #[cfg(all(test, loom))]
 mod models_broadcast;
 #[cfg(all(test, loom))]

@@ -65,6 +65,29 @@ impl WaitCell {
         }
     }
 
+    /// Wakes whoever sleeps, also where a waker died after it had taken the announcement down.
+    pub(crate) fn rouse(&self) {
+        // AcqRel: as in `wake`.
+        let _ =
+            self.word.fetch_update(AcqRel, Relaxed, |w| (w & 1 != 0).then(|| w.wrapping_add(1)));
+        futex::wake(&self.word, u32::MAX);
+    }
+
+    /// Wakes some of those who sleep, where one thread at a time does so: the announcement stays for
+    /// those who sleep on.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn wake_some(&self, count: u32) {
+        // AcqRel: as in `wake`. Who announces from now on finds another word.
+        let announced =
+            self.word.fetch_update(AcqRel, Relaxed, |w| (w & 1 != 0).then(|| w.wrapping_add(1)));
+        point(Point::FlagTaken);
+        if announced.is_ok() && futex::wake(&self.word, count) >= count {
+            // Relaxed: read by the same waker, or by one that came after it.
+            self.word.fetch_or(ANNOUNCED, Relaxed);
+        }
+    }
+
     /// The word itself, to sleep on.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.word

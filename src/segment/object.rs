@@ -63,6 +63,8 @@ pub enum Kind {
     ObjectQueue,
     /// The same with tasks that are finished, [`crate::JoinableQueue`].
     JoinableQueue,
+    /// What a pool and its workers know of each other, [`crate::Pool`].
+    Pool,
 }
 
 impl Kind {
@@ -93,6 +95,7 @@ impl Kind {
             Kind::RecordDuplex => 34,
             Kind::ObjectQueue => 35,
             Kind::JoinableQueue => 36,
+            Kind::Pool => 48,
         }
     }
 
@@ -123,6 +126,7 @@ impl Kind {
             34 => Some(Kind::RecordDuplex),
             35 => Some(Kind::ObjectQueue),
             36 => Some(Kind::JoinableQueue),
+            48 => Some(Kind::Pool),
             _ => None,
         }
     }
@@ -156,6 +160,7 @@ impl fmt::Display for Kind {
             Kind::RecordDuplex => "record duplex",
             Kind::ObjectQueue => "object queue",
             Kind::JoinableQueue => "joinable queue",
+            Kind::Pool => "pool",
         })
     }
 }

@@ -94,6 +94,12 @@ impl Prepared {
         Ok(prepared)
     }
 
+    /// The child's stamp in the segment that a place is always taken in.
+    #[cfg(feature = "serde")]
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.cores[0].1
+    }
+
     /// The descriptors that the child keeps.
     pub(crate) fn locks(&self) -> &[PrivateDescriptor] {
         &self.locks

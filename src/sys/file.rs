@@ -64,6 +64,33 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(own(high).unwrap_or(low))
 }
 
+/// Opens the reading end of a pipe once more, as an open file description of its own.
+#[cfg(feature = "serde")]
+pub(crate) fn reopen_reading(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: the path is a live C string.
+    own(unsafe { libc::open(path.as_ptr(), flags) })
+}
+
+/// Opens the file behind a descriptor of another process once more.
+#[cfg(feature = "serde")]
+pub(crate) fn open_of(pid: u32, descriptor: i32) -> io::Result<OwnedFd> {
+    let path = CString::new(format!("/proc/{pid}/fd/{descriptor}"))?;
+    // SAFETY: the path is a live C string.
+    own(unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) })
+}
+
+/// Gives the memory of a range of a file back; it reads as zeros then.
+#[cfg(feature = "serde")]
+pub(crate) fn give_back(fd: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<()> {
+    let range = libc::off_t::try_from(offset).ok().zip(libc::off_t::try_from(bytes).ok());
+    let (offset, bytes) = range.ok_or(io::ErrorKind::InvalidInput)?;
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: takes no pointer.
+    super::check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, bytes) }).map(drop)
+}
+
 /// Makes a file of memory that has no name and never will; its size can be sealed.
 pub(crate) fn memory(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;

@@ -7,6 +7,8 @@ pub(crate) mod descriptor;
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod fork;
+#[cfg(feature = "serde")]
+pub(crate) mod fuse;
 pub(crate) mod futex;
 #[cfg(feature = "serde")]
 pub(crate) mod image;

@@ -57,6 +57,28 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ende
     }))
 }
 
+/// Waits for any child to end, or only looks, and takes its status: its id and how it ended. `None`:
+/// none has ended.
+#[cfg(feature = "serde")]
+pub(crate) fn wait_for_any(block: bool) -> io::Result<Option<(u32, Ended)>> {
+    let flags = if block { 0 } else { libc::WNOHANG };
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is live for the kernel to fill in.
+        match super::check(unsafe { libc::waitpid(-1, &raw mut status, flags) }) {
+            Ok(0) => return Ok(None),
+            Ok(pid) if libc::WIFEXITED(status) => {
+                return Ok(Some((pid as u32, Ended::Exited(libc::WEXITSTATUS(status)))));
+            }
+            Ok(pid) => return Ok(Some((pid as u32, Ended::Signaled(libc::WTERMSIG(status))))),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // A look finds no child where there is none yet.
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) && !block => return Ok(None),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// Waits until a process has ended, without taking its status. False: `deadline` (of
 /// [`super::time::now`]) came first.
 pub(crate) fn wait_readable(pidfd: BorrowedFd<'_>, deadline: u64) -> io::Result<bool> {
@@ -170,6 +192,14 @@ pub(crate) fn processors() -> usize {
     usize::try_from(count).unwrap_or(1).max(1)
 }
 
+/// Whether the machine has this processor, on line or not.
+#[cfg(feature = "serde")]
+pub(crate) fn has_processor(processor: usize) -> bool {
+    // SAFETY: takes an integer.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    usize::try_from(count).is_ok_and(|count| processor < count)
+}
+
 /// How many processors the calling thread may run on.
 pub(crate) fn usable_processors() -> usize {
     // Of 64 processors each; a mask that is too short for the machine is refused.
@@ -184,6 +214,8 @@ pub(crate) fn usable_processors() -> usize {
 
 /// Signal numbers that the launcher uses.
 pub(crate) mod signals {
+    #[cfg(feature = "serde")]
+    pub(crate) const CHILD: i32 = libc::SIGCHLD;
     pub(crate) const INT: i32 = libc::SIGINT;
     pub(crate) const KILL: i32 = libc::SIGKILL;
     pub(crate) const TERM: i32 = libc::SIGTERM;

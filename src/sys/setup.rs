@@ -131,6 +131,29 @@ pub(crate) fn set_affinity(processors: &Processors) -> io::Result<()> {
     super::check(unsafe { libc::sched_setaffinity(0, size_of_val(mask), set) }).map(drop)
 }
 
+/// Has a signal do what it does by default, in a process with one thread.
+#[cfg(feature = "serde")]
+pub(crate) fn default_action(signal: i32) {
+    // SAFETY: no handler is installed. SIGKILL and SIGSTOP are refused, and so is what is no signal.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Has a signal do nothing, in a process with one thread.
+#[cfg(feature = "serde")]
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: as above.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// The soft limit of a file's size in bytes; `None`: there is none.
+#[cfg(feature = "serde")]
+pub(crate) fn file_size_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the kernel to fill in.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// What a process may use a limited amount of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -39,6 +39,18 @@ pub(crate) fn tether() -> io::Result<(Tether, Collar)> {
 }
 
 impl Collar {
+    /// In a child of the child: ends it, too, when the other end is gone. The kernel sends one signal
+    /// for each description, so this takes another one of the same pipe.
+    #[cfg(feature = "serde")]
+    pub(crate) fn put_on_another(&self) -> io::Result<()> {
+        Collar(super::file::reopen_reading(self.0.as_fd())?).put_on()?;
+        // A description that was opened when there was no writer any more does not say so.
+        if super::process::wait_readable(self.0.as_fd(), 0)? {
+            super::process::exit_now(1);
+        }
+        Ok(())
+    }
+
     /// In the child: ends it when the parent ends, or has ended.
     pub(crate) fn put_on(self) -> io::Result<()> {
         self.fasten()?;

@@ -32,9 +32,18 @@ fn run(name: &str, arguments: &[&str], errors: Stdio) -> (Vec<String>, Vec<Strin
     let mut example = Command::new(executable(name));
     let run = example.args(arguments).stderr(errors).output().expect("the example");
     assert!(run.status.success(), "{name}: {}", run.status);
-    let lines =
-        |bytes| String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect();
     (lines(run.stdout), lines(run.stderr))
+}
+
+/// The exit code of an example that was given these arguments, its lines, and those on standard error.
+pub(crate) fn run_to_its_end(name: &str, arguments: &[&str]) -> (i32, Vec<String>, Vec<String>) {
+    let run = Command::new(executable(name)).args(arguments).output().expect("the example");
+    let code = run.status.code().expect("an exit code");
+    (code, lines(run.stdout), lines(run.stderr))
+}
+
+fn lines(bytes: Vec<u8>) -> Vec<String> {
+    String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
 }
 
 /// Where a line is among others.

@@ -11,6 +11,7 @@ mod joinable;
 mod list;
 mod lock;
 mod objects;
+mod pool;
 mod process;
 mod queue;
 mod segment;

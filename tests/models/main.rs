@@ -3,6 +3,7 @@
 //! orderings are loom's business, in `src/raw/models*.rs`.)
 
 mod barrier;
+mod board;
 mod explorer;
 mod mutex;
 mod objects;

@@ -1,0 +1,98 @@
+//! What can become of a task beside its result.
+
+/// Why a task of a [`Pool`](super::Pool) has no result, or was not accepted.
+///
+/// What a task itself returns is its result, a `Result` with an error of the user's own type too.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task panicked. Its worker went on.
+    #[error("the task panicked{}{location}: {message}", if location.is_empty() { "" } else { " at " })]
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// The file, line and column; empty in a pool of threads, and where a panic hook of the
+        /// worker's own took the place of this crate's.
+        location: String,
+        /// How it came there; empty where the location is.
+        backtrace: String,
+        /// The process id of the worker.
+        worker: u32,
+    },
+    /// The worker that ran the task was ended by a signal. Another one took its place.
+    #[error("worker {pid} died with the task{}", signal.map_or(String::new(), |s| format!(", by signal {s}")))]
+    WorkerDied {
+        /// The worker's process id; 0 where it died before it could say so.
+        pid: u32,
+        /// The signal; `None` where the process that starts workers died, too, and nobody knows.
+        signal: Option<i32>,
+    },
+    /// The task ended its process. Another worker took its place.
+    #[error("the task ended its worker {pid} with exit code {code}")]
+    WorkerExited {
+        /// The worker's process id.
+        pid: u32,
+        /// The exit code.
+        code: i32,
+    },
+    /// The task took longer than the pool allows, and was ended with its worker.
+    #[error("the task took longer than the pool allows; worker {pid} was ended with it")]
+    TookTooLong {
+        /// The worker's process id.
+        pid: u32,
+    },
+    /// Nobody is left to run the task: the process that starts workers died, and so did all workers.
+    #[error("the process that starts workers is dead, and so are the workers; make another pool")]
+    ZygoteDied,
+    /// The kernel refuses new workers, and there are none left.
+    #[error("no worker is left, and none can be started: {problem}")]
+    NoWorkers {
+        /// What the kernel says.
+        problem: String,
+    },
+    /// The initializer of the pool panicked, or its workers died in it again and again.
+    #[error("the initializer of the workers failed: {message}")]
+    InitializerFailed {
+        /// What it said.
+        message: String,
+    },
+    /// The pool was terminated before the task was done.
+    #[error("the pool was terminated")]
+    Terminated,
+    /// The pool was closed: it takes no more tasks.
+    #[error("the pool is closed and takes no more tasks")]
+    Closed,
+    /// The pool still takes tasks, so it cannot be waited for.
+    #[error("the pool is running; close or terminate it before it is joined")]
+    Running,
+    /// An argument could not be made bytes, or the bytes not an argument.
+    #[error("an argument could not be carried over: {problem}")]
+    Argument {
+        /// What serialisation said.
+        problem: String,
+    },
+    /// A result could not be made bytes, or the bytes not a result. The task ran.
+    #[error("the result could not be carried over: {problem}")]
+    Outcome {
+        /// What serialisation said.
+        problem: String,
+    },
+    /// The task is code of a library that was loaded after the pool was made.
+    #[error("the task's code was loaded after the pool was made; make the pool later")]
+    UnknownCode,
+    /// A part of an array could not be reached from a worker.
+    #[error("a worker could not reach the array: {problem}")]
+    Unreachable {
+        /// Why.
+        problem: String,
+    },
+    /// The result is not there yet.
+    #[error("the result is not there yet")]
+    NotReady,
+    /// The result did not come in time. The task goes on.
+    #[error("the result did not come in time")]
+    TimedOut,
+    /// The calling process is a child of the one that made the pool.
+    #[error("a pool can be used by the process alone that made it")]
+    Forked,
+}
