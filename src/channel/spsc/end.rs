@@ -149,13 +149,18 @@ impl<S: Side> End<S> {
         self.abandoned = true;
     }
 
-    /// The first slot that is this side's, if one is known, this end is this process's, and sleepers
-    /// reach the process with their barrier. What is asked first, for it is all that most operations
-    /// need.
+    /// The first slot that is this side's, if one is known, and sleepers reach this process with their
+    /// barrier. What is asked first, for it is all that most operations need.
     #[inline(always)]
     pub(in crate::channel) fn known_one(&self) -> Option<u64> {
+        self.known_one_in(self.quick_epoch)
+    }
+
+    /// The first slot that is this side's, if one is known and this is that epoch.
+    #[inline(always)]
+    fn known_one_in(&self, epoch: u32) -> Option<u64> {
         // Relaxed: the page is this process's own.
-        if self.epoch_word.load(Ordering::Relaxed) != self.quick_epoch {
+        if self.epoch_word.load(Ordering::Relaxed) != epoch {
             return None;
         }
         self.cursor.one(self.ring())
@@ -164,7 +169,7 @@ impl<S: Side> End<S> {
     /// The first slot that is this side's, without waiting for it.
     #[inline(always)]
     pub(in crate::channel) fn ready_one(&mut self) -> Result<u64, ChannelError> {
-        match self.known_one() {
+        match self.known_one_in(self.epoch) {
             Some(slot) => Ok(slot),
             None => Ok(self.ready(1)?.slot),
         }
@@ -173,7 +178,7 @@ impl<S: Side> End<S> {
     /// The first slot that is this side's, waiting for it.
     #[inline(always)]
     pub(in crate::channel) fn wait_one(&mut self, deadline: u64) -> Result<u64, ChannelError> {
-        match self.known_one() {
+        match self.known_one_in(self.epoch) {
             Some(slot) => Ok(slot),
             None => Ok(self.wait_slow(1, deadline)?.slot),
         }
@@ -218,7 +223,7 @@ impl<S: Side> End<S> {
         wanted: u64,
         deadline: u64,
     ) -> Result<Span, ChannelError> {
-        if self.known_one().is_none() {
+        if self.known_one_in(self.epoch).is_none() {
             self.wait_slow(1, deadline)?;
         }
         self.cursor.span(self.ring(), wanted).map_err(|Contradiction| contradiction())
