@@ -37,11 +37,9 @@
 use super::CellError;
 use super::store::{BUFFERS, Store};
 use crate::member::Doubt;
-use crate::segment::{Element, Kind, Location, child_stamp, constructors, travels};
-use crate::sync::barrier;
-use crate::sync::local::{AtomicU32, Ordering};
-use crate::sys::{fork, membarrier, time};
-use crate::wait::{Asleep, NEVER, Wait, WaitStrategy, block_on, claim_role, watch_holder};
+use crate::segment::{Element, Kind, Location, constructors, travels};
+use crate::sys::time;
+use crate::wait::{Asleep, NEVER, Tenure, Wait, WaitStrategy, block_on, watch_holder};
 use crate::{Error, Result};
 use std::fmt;
 use std::marker::PhantomData;
@@ -166,26 +164,16 @@ impl<T: Element> Clone for Latest<T> {
 /// Dropping it tells readers that wait that nothing newer comes
 /// ([`Departure::Closed`](crate::Departure), or `Abandoned` if a panic dropped it).
 pub struct Publisher<T> {
-    /// The word that holds this process's fork epoch, and the epoch in which this side is ours.
-    epoch_word: &'static AtomicU32,
-    epoch: u32,
-    /// Whether sleepers reach this process with their barrier.
-    registered: bool,
+    tenure: Tenure,
     store: Store,
     element: PhantomData<fn(T)>,
 }
 
 impl<T: Element> Publisher<T> {
     fn claim(store: Store) -> Result<Self> {
-        let attachment = store.attachment();
-        let me = attachment.core().membership()?;
-        claim_role(attachment, &store.publisher, me.stamp(), "publisher")?;
-        attachment.prefault();
-        // Readers that sleep are to watch this process from now on.
-        store.news.wake();
-        let epoch = fork::epoch();
-        let (epoch_word, registered) = (fork::epoch_word(), membarrier::register());
-        Ok(Publisher { epoch_word, epoch, registered, store, element: PhantomData })
+        let (attachment, role) = (store.attachment(), &store.publisher);
+        let tenure = Tenure::begin(attachment, role, "publisher", &store.news)?;
+        Ok(Publisher { tenure, store, element: PhantomData })
     }
 
     /// Publishes a value and gives its version. Never waits.
@@ -194,12 +182,9 @@ impl<T: Element> Publisher<T> {
     /// [`CellError::Forked`], [`CellError::Corrupted`]: nothing was published.
     #[inline]
     pub fn publish(&mut self, value: &T) -> Result<u64, CellError> {
-        // Relaxed: the page is this process's own.
-        if self.epoch_word.load(Ordering::Relaxed) != self.epoch {
-            self.inherit()?;
-        }
+        self.tenure.settle(self.store.attachment(), &self.store.publisher)?;
         let version = self.store.publish(value)?;
-        self.store.versions().notify(self.registered);
+        self.store.versions().notify(self.tenure.is_registered());
         Ok(version)
     }
 }
@@ -209,44 +194,13 @@ impl<T> Publisher<T> {
     pub fn version(&self) -> u64 {
         self.store.version()
     }
-
-    /// Makes this side this process's, if it was handed over to it.
-    #[cold]
-    #[inline(never)]
-    fn inherit(&mut self) -> Result<()> {
-        let epoch = fork::epoch();
-        if self.epoch == epoch {
-            return Ok(());
-        }
-        let attachment = self.store.attachment();
-        let me = attachment.core().membership_if_any().ok_or(Error::Forked)?;
-        if !self.store.publisher.is_held_by(me.stamp().pack()) {
-            return Err(Error::Forked);
-        }
-        attachment.settle()?;
-        attachment.prefault();
-        self.registered = membarrier::register();
-        self.epoch = epoch;
-        Ok(())
-    }
 }
 
 impl<T> Drop for Publisher<T> {
     fn drop(&mut self) {
-        if self.inherit().is_err() {
-            // A copy in a process that it was not handed to.
-            return;
-        }
-        let core = self.store.attachment().core();
-        let Some(me) = core.membership_if_any() else { return };
-        let (role, mine) = (&self.store.publisher, me.stamp().pack());
-        match child_stamp(core) {
-            Some(child) => role.hand_over(mine, child.pack()),
-            None => role.leave(mine, !std::thread::panicking()),
-        };
-        // Readers may sleep: they are to see that this side is closed, or watch the child.
-        let _ = barrier::heavy();
-        self.store.news.wake();
+        let Publisher { tenure, store, .. } = self;
+        let finished = !std::thread::panicking();
+        tenure.end(store.attachment(), &store.publisher, &store.news, finished);
     }
 }
 

@@ -10,6 +10,8 @@ mod slip;
 mod source;
 mod strategy;
 #[cfg(not(all(test, loom)))]
+mod tenure;
+#[cfg(not(all(test, loom)))]
 mod watcher;
 
 #[cfg(not(all(test, loom)))]
@@ -27,5 +29,7 @@ pub(crate) use source::{AT_ONCE, ReadSource, Source, WriteSource, wait_for_any};
 #[cfg(not(all(test, loom)))]
 pub use source::{Readable, Writable};
 pub use strategy::WaitStrategy;
+#[cfg(not(all(test, loom)))]
+pub(crate) use tenure::Tenure;
 #[cfg(not(all(test, loom)))]
 pub(crate) use watcher::Watched;

@@ -86,7 +86,7 @@ pub(crate) fn directory() -> PathBuf {
 
 /// Removes what is left of this run, and of earlier ones whose supervisor was killed.
 fn sweep() {
-    for place in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
+    for place in ["/dev/shm".into(), "/dev/mqueue".into(), std::env::temp_dir()] {
         for entry in fs::read_dir(place).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {

@@ -68,6 +68,11 @@ pub(crate) fn asleep() -> f64 {
     ASLEEP.load(Relaxed) as f64 / 1000.0
 }
 
+/// Notes that share, for what measures itself.
+pub(crate) fn note_asleep(share: f64) {
+    ASLEEP.store((share * 1000.0) as u64, Relaxed);
+}
+
 /// How many turns are timed at least, unless they take `LONG` times as long as they should: on a
 /// crowded machine two sides that poll are seldom on their CPUs together.
 const TURNS: usize = 11;

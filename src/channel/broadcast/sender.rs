@@ -2,16 +2,13 @@
 
 use super::Element;
 use super::parts::Parts;
+use crate::Result;
 use crate::channel::{ChannelError, Departure, Rejected};
 use crate::raw::broadcast::WriteCursor;
 #[cfg(feature = "serde")]
 use crate::segment::Location;
-use crate::segment::{child_stamp, travels};
-use crate::sync::barrier;
-use crate::sync::local::{AtomicU32, Ordering};
-use crate::sys::{fork, membarrier};
-use crate::wait::claim_role;
-use crate::{Error, Result};
+use crate::segment::travels;
+use crate::wait::Tenure;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -25,14 +22,9 @@ use std::marker::PhantomData;
 /// ([`Departure::Closed`], or [`Departure::Abandoned`] if a panic dropped it).
 pub struct Sender<T> {
     cursor: WriteCursor,
-    /// The word that holds this process's fork epoch, and the epoch in which this side is ours.
-    epoch_word: &'static AtomicU32,
-    epoch: u32,
-    /// Whether sleepers reach this process with their barrier.
-    registered: bool,
+    tenure: Tenure,
     /// Leave without finishing.
     abandoned: bool,
-    predecessor: Option<Departure>,
     parts: Parts,
     element: PhantomData<fn(T)>,
 }
@@ -40,29 +32,13 @@ pub struct Sender<T> {
 impl<T: Element> Sender<T> {
     pub(super) fn claim(parts: Parts) -> Result<Self> {
         let attachment = parts.attachment();
-        let me = attachment.core().membership()?.stamp();
-        let predecessor = claim_role(attachment, &parts.sender, me, "sender")?;
-        let cursor = WriteCursor::at(parts.ring()).map_err(|_| {
-            parts.sender.leave(me.pack(), false);
-            attachment
-                .core()
-                .mapping()
-                .corrupted("the messages of a broadcast contradict each other")
-        })?;
-        attachment.prefault();
-        // Receivers that sleep are to watch this process from now on.
-        parts.news.wake();
-        let epoch = fork::epoch();
-        Ok(Sender {
-            cursor,
-            epoch_word: fork::epoch_word(),
-            epoch,
-            registered: membarrier::register(),
-            abandoned: false,
-            predecessor,
-            parts,
-            element: PhantomData,
-        })
+        let mut tenure = Tenure::begin(attachment, &parts.sender, "sender", &parts.news)?;
+        let Ok(cursor) = WriteCursor::at(parts.ring()) else {
+            tenure.end(attachment, &parts.sender, &parts.news, false);
+            let mapping = attachment.core().mapping();
+            return Err(mapping.corrupted("the messages of a broadcast contradict each other"));
+        };
+        Ok(Sender { cursor, tenure, abandoned: false, parts, element: PhantomData })
     }
 
     /// Sends a message and gives its number. Never waits.
@@ -77,7 +53,7 @@ impl<T: Element> Sender<T> {
         let number = self.cursor.number();
         let ring = self.parts.ring();
         self.cursor.publish(ring, bytemuck::bytes_of(&value));
-        ring.notify(self.registered);
+        ring.notify(self.tenure.is_registered());
         Ok(number)
     }
 
@@ -92,7 +68,7 @@ impl<T: Element> Sender<T> {
         for value in values {
             self.cursor.publish(ring, bytemuck::bytes_of(value));
         }
-        ring.notify(self.registered);
+        ring.notify(self.tenure.is_registered());
         Ok(())
     }
 }
@@ -111,7 +87,7 @@ impl<T> Sender<T> {
     /// How the last holder of this side had gone when it was taken; `None`: there was none. A child
     /// that the side was handed to is told the same.
     pub fn predecessor(&self) -> Option<Departure> {
-        self.predecessor
+        self.tenure.predecessor()
     }
 
     /// Leaves without finishing: receivers get what was sent, and then [`Departure::Abandoned`].
@@ -121,49 +97,15 @@ impl<T> Sender<T> {
 
     #[inline(always)]
     fn settle(&mut self) -> Result<(), ChannelError> {
-        // Relaxed: the page is this process's own.
-        if self.epoch_word.load(Ordering::Relaxed) != self.epoch {
-            self.inherit()?;
-        }
-        Ok(())
-    }
-
-    /// Makes this side this process's, if it was handed over to it.
-    #[cold]
-    #[inline(never)]
-    fn inherit(&mut self) -> Result<()> {
-        let epoch = fork::epoch();
-        if self.epoch == epoch {
-            return Ok(());
-        }
-        let attachment = self.parts.attachment();
-        let me = attachment.core().membership_if_any().ok_or(Error::Forked)?;
-        if !self.parts.sender.is_held_by(me.stamp().pack()) {
-            return Err(Error::Forked);
-        }
-        attachment.settle()?;
-        self.registered = membarrier::register();
-        self.epoch = epoch;
-        Ok(())
+        Ok(self.tenure.settle(self.parts.attachment(), &self.parts.sender)?)
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if self.inherit().is_err() {
-            // A copy in a process that it was not handed to.
-            return;
-        }
-        let core = self.parts.attachment().core();
-        let Some(me) = core.membership_if_any() else { return };
-        let (role, mine) = (&self.parts.sender, me.stamp().pack());
-        match child_stamp(core) {
-            Some(child) => role.hand_over(mine, child.pack()),
-            None => role.leave(mine, !self.abandoned && !std::thread::panicking()),
-        };
-        // Receivers may sleep: they are to see that this side is closed, or watch the child.
-        let _ = barrier::heavy();
-        self.parts.news.wake();
+        let finished = !self.abandoned && !std::thread::panicking();
+        let Sender { tenure, parts, .. } = self;
+        tenure.end(parts.attachment(), &parts.sender, &parts.news, finished);
     }
 }
 

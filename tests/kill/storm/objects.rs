@@ -10,12 +10,12 @@ use commons::{ChannelError, ObjectQueue, Segment};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Bytes of the queue.
-const ROOM: usize = 2048;
+/// Bytes of the queue: few, so that many wait for their turn.
+const ROOM: usize = 512;
 /// Messages of a storm at most.
 const MOST: usize = 1 << 24;
 /// How long an operation waits at most: all may want to send at the same time.
-const MOMENT: Duration = Duration::from_micros(300);
+const MOMENT: Duration = Duration::from_micros(1000);
 
 const ACKNOWLEDGED: u8 = 1;
 const RECEIVED: u8 = 2;

@@ -1,10 +1,10 @@
 //! `pipe/*` and `broadcast/*`.
 
-use super::ours_pipe;
+use super::{ours_pipe, where_it_is};
 use crate::harness::{Contender, Row};
 use crate::limits::bare_ring::{self, Slip};
 use crate::limits::{cache_line, futex_pair};
-use crate::rivals::{ipc_channel, pipe, seqpacket};
+use crate::rivals::{ipc_channel, pipe, posix_mq, python, seqpacket};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
@@ -12,6 +12,8 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn rtt_poll() -> Row {
+    let mq = Contender { name: "POSIX message queues", run: posix_mq::rtt_poll };
+    let pythons = Contender { name: "Python's Pipe", run: python::pipe_rtt_poll };
     Row {
         name: "pipe/rtt_poll",
         work: "a message of 8 bytes there and back, polling",
@@ -23,16 +25,22 @@ fn rtt_poll() -> Row {
             Contender { name: "", run: ours_pipe::rtt_poll },
             Contender { name: "objects", run: ours_pipe::rtt_poll_objects },
         ],
-        rivals: vec![
+        rivals: [
             Contender { name: "ipc-channel", run: ipc_channel::rtt_poll },
             Contender { name: "pipe", run: pipe::rtt_poll },
             Contender { name: "seqpacket socket", run: seqpacket::rtt_poll },
-        ],
+        ]
+        .into_iter()
+        .chain(where_it_is(posix_mq::is_here(), vec![mq]))
+        .chain(where_it_is(python::is_here(), vec![pythons]))
+        .collect(),
         absent: &[],
     }
 }
 
 fn rtt_park() -> Row {
+    let mq = Contender { name: "POSIX message queues", run: posix_mq::rtt_park };
+    let pythons = Contender { name: "Python's Pipe", run: python::pipe_rtt_park };
     Row {
         name: "pipe/rtt_park",
         work: "a message of 8 bytes there and back, both sides asleep in between",
@@ -44,11 +52,15 @@ fn rtt_park() -> Row {
             run: futex_pair::round_trip,
         },
         ours: vec![Contender { name: "", run: ours_pipe::rtt_park }],
-        rivals: vec![
+        rivals: [
             Contender { name: "ipc-channel", run: ipc_channel::rtt_park },
             Contender { name: "pipe", run: pipe::rtt_park },
             Contender { name: "seqpacket socket", run: seqpacket::rtt_park },
-        ],
+        ]
+        .into_iter()
+        .chain(where_it_is(posix_mq::is_here(), vec![mq]))
+        .chain(where_it_is(python::is_here(), vec![pythons]))
+        .collect(),
         absent: &[],
     }
 }

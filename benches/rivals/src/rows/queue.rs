@@ -1,12 +1,15 @@
 //! `queue/*`: messages of one word, to any of several consumers.
 
-use super::ours_queue;
+use super::{left_out, ours_queue, where_it_is};
 use crate::harness::{Contender, Row};
 use crate::limits::vyukov;
-use crate::rivals::crossbeam;
+use crate::rivals::{crossbeam, ipc_channel, pipe, posix_mq, python};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
+    let mq = |run| {
+        where_it_is(posix_mq::is_here(), vec![Contender { name: "POSIX message queue", run }])
+    };
     let array_queue = |run| Contender { name: "crossbeam ArrayQueue between threads", run };
     let alone = Row {
         name: "queue/alone",
@@ -19,22 +22,35 @@ pub(crate) fn rows() -> Vec<Row> {
             Contender { name: "", run: ours_queue::alone },
             Contender { name: "at_least_once", run: ours_queue::alone_at_least_once },
         ],
-        rivals: vec![
+        rivals: [
             Contender { name: "crossbeam queue (threads)", run: crossbeam::queue_alone },
             Contender { name: "crossbeam channel (threads)", run: crossbeam::channel_alone },
-        ],
+        ]
+        .into_iter()
+        .chain(mq(posix_mq::alone))
+        .collect(),
         absent: &[],
     };
+    let pythons = vec![
+        Contender { name: "Python's Queue", run: python::queue_stream },
+        Contender { name: "Python's SimpleQueue", run: python::simple_queue_stream },
+    ];
     let stream = Row {
         name: "queue/stream",
         work: "words one by one, one producer, one consumer",
         bar: Some(1.10),
         limit: array_queue(crossbeam::queue_stream_u64),
         ours: vec![Contender { name: "", run: ours_queue::stream }],
-        rivals: vec![Contender {
-            name: "crossbeam channel (threads)",
-            run: crossbeam::channel_stream_u64,
-        }],
+        rivals: [
+            Contender { name: "crossbeam channel (threads)", run: crossbeam::channel_stream_u64 },
+            Contender { name: "ipc-channel", run: ipc_channel::stream_u64 },
+            Contender { name: "pipe", run: pipe::stream_u64 },
+        ]
+        .into_iter()
+        .chain(mq(posix_mq::stream))
+        .chain(where_it_is(python::is_here(), pythons))
+        .collect(),
+        absent: left_out(),
         ..alone
     };
     let two_two = Row {
@@ -43,7 +59,8 @@ pub(crate) fn rows() -> Vec<Row> {
         bar: None,
         limit: array_queue(crossbeam::queue_two_two),
         ours: vec![Contender { name: "", run: ours_queue::two_two }],
-        rivals: vec![],
+        rivals: mq(posix_mq::two_two),
+        absent: &[],
         ..stream
     };
     vec![alone, stream, two_two]

@@ -1,9 +1,9 @@
 //! `records/*` and `object/*`: bytes and objects of any length.
 
-use super::ours_record;
+use super::{ours_record, where_it_is};
 use crate::harness::{Contender, Row};
 use crate::limits::bare_ring::{self, Slip};
-use crate::rivals::ipc_channel;
+use crate::rivals::{ipc_channel, python};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
@@ -22,13 +22,20 @@ pub(crate) fn rows() -> Vec<Row> {
         rivals: vec![],
         absent: &[],
     };
+    let pythons = vec![
+        Contender { name: "Python's Queue", run: python::queue_objects },
+        Contender { name: "Python's SimpleQueue", run: python::simple_queue_objects },
+    ];
     let objects = Row {
         name: "object/stream",
         work: "a small struct, serialised and made a value again",
         bar: Some(40.0),
         limit: Contender { name: "bare ring stream of u64", run: bare_ring::stream_u64::<Slip> },
         ours: vec![Contender { name: "", run: ours_record::objects }],
-        rivals: vec![Contender { name: "ipc-channel", run: ipc_channel::objects }],
+        rivals: [Contender { name: "ipc-channel", run: ipc_channel::objects }]
+            .into_iter()
+            .chain(where_it_is(python::is_here(), pythons))
+            .collect(),
         ..stream_64
     };
     vec![stream_64, objects]
