@@ -6,7 +6,6 @@ use super::error::TaskError;
 use super::inner::Inner;
 use super::job::{Job, locked};
 use crate::raw::board::Fate;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes of regions that are kept because they would be needed again at once.
@@ -222,9 +221,13 @@ impl Pump {
         news.iter().any(done) || !before.is_empty() && raw.is_dry() && before.iter().any(done)
     }
 
-    /// Ends everything that is posted or to be posted with this error.
+    /// Ends everything that is posted or to be posted with this error. No worker is left, or nothing will
+    /// be posted any more.
     pub(super) fn fail_all(&mut self, inner: &Inner, error: &TaskError) {
         for flight in std::mem::take(&mut self.flights) {
+            let slot = self.slot(flight.ticket);
+            self.busy[slot] = false;
+            self.regions.push(flight.region);
             inner.settle(&flight.job, flight.job.fail(flight.chunk, error.clone()));
         }
         loop {
@@ -250,9 +253,4 @@ impl Pump {
         }
         alive
     }
-}
-
-/// An empty queue.
-pub(super) fn queue() -> VecDeque<Queued> {
-    VecDeque::new()
 }
