@@ -152,15 +152,16 @@ impl Pump {
     fn arrive(&mut self, inner: &Inner, flight: &Flight) {
         let board = &inner.board;
         let (shape, read) = board.read_outcome(flight.ticket, &mut self.buffer);
+        let length = self.buffer.len();
         let last = match read {
-            Ok(()) => flight.job.arrive(flight.chunk, shape.kind, &self.buffer),
+            Ok(()) => flight.job.arrive(flight.chunk, shape.kind, &mut self.buffer),
             Err(error) => {
                 let problem = error.to_string();
                 flight.job.fail(flight.chunk, TaskError::Outcome { problem })
             }
         };
-        let long = Board::is_long(self.buffer.len()) && matches!(shape.kind, WHOLE | MIXED);
-        let long = if long { self.buffer.len() as u64 } else { 0 };
+        let long = Board::is_long(length) && matches!(shape.kind, WHOLE | MIXED);
+        let long = if long { length as u64 } else { 0 };
         if long.max(flight.long) > 0 {
             self.release(board, flight.region, Some(long.max(flight.long)));
         }

@@ -46,7 +46,7 @@ pub(crate) struct Think {
 
 impl Think {
     /// Long enough for the other side to fall asleep: a barrier on all processors takes 12 us.
-    const TIME: Duration = Duration::from_micros(50);
+    pub(crate) const TIME: Duration = Duration::from_micros(50);
 
     #[inline(always)]
     pub(crate) fn now(self) {
@@ -66,6 +66,11 @@ static ASLEEP: AtomicU64 = AtomicU64::new(0);
 /// The share of the operations of the last measurement before which both sides were asleep.
 pub(crate) fn asleep() -> f64 {
     ASLEEP.load(Relaxed) as f64 / 1000.0
+}
+
+/// Notes that share, in thousandths, for a measurement that has no gate.
+pub(crate) fn note_asleep(share: u64) {
+    ASLEEP.store(share, Relaxed);
 }
 
 /// How many turns are timed at least, unless they take `LONG` times as long as they should: on a

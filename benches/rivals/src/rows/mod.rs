@@ -5,10 +5,12 @@ mod mutex;
 mod ours_cell;
 mod ours_mutex;
 mod ours_pipe;
+mod ours_pool;
 mod ours_queue;
 mod ours_record;
 mod ours_ring;
 mod pipe;
+mod pool;
 mod queue;
 mod record;
 mod ring;
@@ -28,6 +30,7 @@ pub(crate) fn all() -> Vec<Row> {
         queue::rows(),
         pipe::rows(),
         record::rows(),
+        pool::rows(),
     ];
     groups.into_iter().flatten().collect()
 }
