@@ -205,7 +205,6 @@ mutant board-dead-not-buried $board 's/let died = pack\(DIED, seat, seen\);/let 
 mutant board-hint-goes-ahead $board 's/next\.store\(at \+ 1, Relaxed\)/next.store(posted, Relaxed)/'
 mutant board-taken-without-exchange $board 's/\&\& word\.compare_exchange\(full, mine, Acquire, Relaxed\)\.is_ok\(\)/\&\& { word.store(mine, Relaxed); true }/'
 mutant board-one-worker-woken-for-all src/raw/wait_cell.rs 's/self\.word\.fetch_or\(ANNOUNCED, Relaxed\);\n        \}/}/'
-mutant board-owner-not-told $board 's/(ticket >= wanted\.load\(Relaxed\) \{\n                )?cell\.wake\(\);/$1();/'
 mutant board-owner-not-told-of-the-last $board 's/self\.control\.news\(\)\.wake\(\);/();/'
 mutant board-death-not-told $board 's/self\.control\.news\(\)\.rouse\(\);/();/'
 mutant board-workers-not-called $board 's/self\.control\.work\.wake_some\(tasks\);/();/'

@@ -155,16 +155,14 @@ impl Builder {
         }
         let text = Text::of_this_process().map_err(Error::os("open", "/proc/self/maps"))?;
         let board = Board::new(slots, workers)?;
-        let Builder { initializer, limit, strategy, time, affinity, .. } = self;
+        let Builder { initializer, limit, strategy, time, affinity, retries, threads, .. } = self;
         let work = Work { text: text.clone(), initializer, limit, strategy, time, affinity };
-        let engine = if self.threads {
+        let engine = if threads {
             Engine::threads(&board, &work)?
         } else {
             Engine::processes(&board, work)?
         };
-        // Who waits for the zygote is asked after, too.
         let zygote = board.zygote();
-        let (retries, workers) = (self.retries, workers);
         Ok(Pool::of(Inner::new(board, workers, retries, text, strategy, zygote, engine)))
     }
 

@@ -102,7 +102,6 @@ impl<'a> Wait<'a> for ForNews<'a> {
 }
 
 impl Inner {
-    #[allow(clippy::too_many_arguments, reason = "called once")]
     pub(super) fn new(
         board: Board,
         workers: usize,
@@ -122,7 +121,7 @@ impl Inner {
             zygote,
             epoch: fork::epoch(),
             state: AtomicU32::new(OPEN),
-            queue: Mutex::new(super::pump::queue()),
+            queue: Mutex::default(),
             changes: AtomicU32::new(0),
             seen: AtomicU64::new(0),
             pump,

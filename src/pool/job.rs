@@ -58,12 +58,15 @@ enum Piece {
     /// An outcome of this kind, in place.
     Small(u8, u8, [u8; SMALL]),
     /// The same, longer.
-    Long(u8, Box<[u8]>),
+    Long(u8, Vec<u8>),
     Failed(TaskError),
 }
 
 /// The longest outcome that needs no memory of its own.
 const SMALL: usize = 21;
+
+/// Longer ones are kept in the buffer that they were read into.
+const COPIED: usize = 4096;
 
 #[derive(Debug)]
 struct State {
@@ -141,18 +144,20 @@ impl Job {
         (start..self.chunks[chunk].0, self.chunks[chunk].1)
     }
 
-    /// A chunk has come to this. True: it was the last, and [`Job::complete`] is to be called.
-    pub(super) fn arrive(&self, chunk: u32, kind: u8, outcome: &[u8]) -> bool {
-        let text = || String::from_utf8_lossy(outcome).into_owned();
+    /// A chunk has come to this. True: it was the last, and [`Job::complete`] is to be called. A long
+    /// outcome is taken out of its buffer.
+    pub(super) fn arrive(&self, chunk: u32, kind: u8, outcome: &mut Vec<u8>) -> bool {
+        let text = |outcome: &[u8]| String::from_utf8_lossy(outcome).into_owned();
         let piece = match kind {
             WHOLE | MIXED if outcome.len() <= SMALL => {
                 let mut bytes = [0; SMALL];
                 bytes[..outcome.len()].copy_from_slice(outcome);
                 Piece::Small(kind, outcome.len() as u8, bytes)
             }
-            WHOLE | MIXED => Piece::Long(kind, outcome.into()),
-            NOT_WRITTEN => Piece::Failed(TaskError::Outcome { problem: text() }),
-            NOT_READ => Piece::Failed(TaskError::Argument { problem: text() }),
+            WHOLE | MIXED if outcome.len() <= COPIED => Piece::Long(kind, outcome[..].into()),
+            WHOLE | MIXED => Piece::Long(kind, std::mem::take(outcome)),
+            NOT_WRITTEN => Piece::Failed(TaskError::Outcome { problem: text(outcome) }),
+            NOT_READ => Piece::Failed(TaskError::Argument { problem: text(outcome) }),
             UNKNOWN_CODE => Piece::Failed(TaskError::UnknownCode),
             _ => {
                 let problem = "its outcome is of no known kind".to_owned();

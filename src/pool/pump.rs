@@ -6,7 +6,6 @@ use super::error::TaskError;
 use super::inner::Inner;
 use super::job::{Job, locked};
 use crate::raw::board::Fate;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes of regions that are kept because they would be needed again at once.
@@ -153,15 +152,16 @@ impl Pump {
     fn arrive(&mut self, inner: &Inner, flight: &Flight) {
         let board = &inner.board;
         let (shape, read) = board.read_outcome(flight.ticket, &mut self.buffer);
+        let length = self.buffer.len();
         let last = match read {
-            Ok(()) => flight.job.arrive(flight.chunk, shape.kind, &self.buffer),
+            Ok(()) => flight.job.arrive(flight.chunk, shape.kind, &mut self.buffer),
             Err(error) => {
                 let problem = error.to_string();
                 flight.job.fail(flight.chunk, TaskError::Outcome { problem })
             }
         };
-        let long = Board::is_long(self.buffer.len()) && matches!(shape.kind, WHOLE | MIXED);
-        let long = if long { self.buffer.len() as u64 } else { 0 };
+        let long = Board::is_long(length) && matches!(shape.kind, WHOLE | MIXED);
+        let long = if long { length as u64 } else { 0 };
         if long.max(flight.long) > 0 {
             self.release(board, flight.region, Some(long.max(flight.long)));
         }
@@ -222,9 +222,13 @@ impl Pump {
         news.iter().any(done) || !before.is_empty() && raw.is_dry() && before.iter().any(done)
     }
 
-    /// Ends everything that is posted or to be posted with this error.
+    /// Ends everything that is posted or to be posted with this error. No worker is left, or nothing will
+    /// be posted any more.
     pub(super) fn fail_all(&mut self, inner: &Inner, error: &TaskError) {
         for flight in std::mem::take(&mut self.flights) {
+            let slot = self.slot(flight.ticket);
+            self.busy[slot] = false;
+            self.regions.push(flight.region);
             inner.settle(&flight.job, flight.job.fail(flight.chunk, error.clone()));
         }
         loop {
@@ -250,9 +254,4 @@ impl Pump {
         }
         alive
     }
-}
-
-/// An empty queue.
-pub(super) fn queue() -> VecDeque<Queued> {
-    VecDeque::new()
 }

@@ -66,6 +66,7 @@ impl WaitCell {
     }
 
     /// Wakes whoever sleeps, also where a waker died after it had taken the announcement down.
+    #[cfg(any(feature = "serde", all(test, loom)))]
     pub(crate) fn rouse(&self) {
         // AcqRel: as in `wake`.
         let _ =
@@ -75,6 +76,7 @@ impl WaitCell {
 
     /// Wakes some of those who sleep, where one thread at a time does so: the announcement stays for
     /// those who sleep on.
+    #[cfg(any(feature = "serde", all(test, loom)))]
     #[cold]
     #[inline(never)]
     pub(crate) fn wake_some(&self, count: u32) {

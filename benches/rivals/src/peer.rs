@@ -46,7 +46,7 @@ pub(crate) struct Think {
 
 impl Think {
     /// Long enough for the other side to fall asleep: a barrier on all processors takes 12 us.
-    const TIME: Duration = Duration::from_micros(50);
+    pub(crate) const TIME: Duration = Duration::from_micros(50);
 
     #[inline(always)]
     pub(crate) fn now(self) {

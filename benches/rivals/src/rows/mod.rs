@@ -5,10 +5,12 @@ mod mutex;
 mod ours_cell;
 mod ours_mutex;
 mod ours_pipe;
+mod ours_pool;
 mod ours_queue;
 mod ours_record;
 mod ours_ring;
 mod pipe;
+mod pool;
 mod process;
 mod queue;
 mod record;
@@ -31,6 +33,7 @@ pub(crate) fn all() -> Vec<Row> {
         pipe::rows(),
         record::rows(),
         process::rows(),
+        pool::rows(),
     ];
     groups.into_iter().flatten().collect()
 }
