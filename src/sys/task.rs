@@ -1,6 +1,7 @@
 //! What /proc says of another process.
 
 use std::fs;
+use std::io::Read;
 
 /// `PF_EXITING` of the kernel's task flags: the thread runs no more user code.
 const EXITING: u64 = 4;
@@ -13,7 +14,10 @@ fn field(stat: &str, number: usize) -> Option<&str> {
 
 /// When a process started, in clock ticks since boot, which together with its id names it for good.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // In one piece, and without memory: each start of a process asks.
+    let mut bytes = [0; 1024];
+    let read = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut bytes).ok()?;
+    let stat = String::from_utf8_lossy(bytes.get(..read)?);
     field(&stat, 22)?.parse().ok()
 }
 

@@ -9,7 +9,7 @@ use crate::harness::{
     Case, Complaint, Entrance, Judgement, Ledger, Operation, Outcome, Party, Subject, begin, end,
 };
 use commons::spsc::{self, Ring};
-use commons::{JoinError, Process};
+use commons::{Error, JoinError, Process};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Items that the child sends.
@@ -87,7 +87,7 @@ impl Case for Spawn {
             builder = builder.daemon().current_dir("/").niceness(1).inherit_stdin();
         }
         begin();
-        let child = builder.spawn(move || {
+        let started = builder.spawn(move || {
             ledger.notes[RAN].store(1, Relaxed);
             let mut work = || -> Judgement {
                 requests.pop()?;
@@ -103,7 +103,12 @@ impl Case for Spawn {
             } else if subject == Subject::ItsChild {
                 end();
             }
-        })?;
+        });
+        let child = match started {
+            // Killed while it set itself up: nothing was started, and nothing handed over.
+            Err(Error::Process { what: "setting up the child", .. }) => return Ok(()),
+            other => other?,
+        };
         if subject == Subject::Itself {
             end();
         }
