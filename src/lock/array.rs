@@ -233,7 +233,7 @@ impl<T: Element> LockedArray<T> {
                 unsafe { place.write(fill) };
             }
         })?;
-        Ok(ArrayGuard { array: self, hold: hold })
+        Ok(ArrayGuard { array: self, hold })
     }
 
     /// Says that the elements are consistent although a thread panicked over them. (Not if one died.)

@@ -128,9 +128,9 @@ impl Builder {
     /// Makes the pool.
     ///
     /// # Errors
-    /// [`Error::Zero`](crate::Error::Zero) without a worker;
-    /// [`Error::TooLarge`](crate::Error::TooLarge) with too many, or with too long a queue;
-    /// [`Error::Process`](crate::Error::Process) where the kernel refuses a process, and those that
+    /// [`Error::Zero`] without a worker;
+    /// [`Error::TooLarge`] with too many, or with too long a queue;
+    /// [`Error::Process`] where the kernel refuses a process, and those that
     /// were started have ended; otherwise as [`Process::spawn`](crate::Process::spawn).
     pub fn build(self) -> Result<Pool> {
         let (workers, slots) = (self.workers, self.queue.get());

@@ -1,6 +1,6 @@
 //! Starting a child by exec, and being one.
 //!
-//! The child is another run of the program. It finds a [letter](super::letter) in which its parent says
+//! The child is another run of the program. It finds a `letter` in which its parent says
 //! which function to call, by where that is in the program; the program's identity is compared first.
 //! Nothing else of the parent's memory is needed, so what other threads of it do at that moment does not
 //! matter. What is handed over, and when, is as in [`fork`](super::fork).
@@ -178,7 +178,7 @@ where
 }
 
 /// Calls the function that this process was started for, and ends, if it was started by
-/// [`StartMethod::Exec`](super::StartMethod::Exec); otherwise does nothing. A program that starts
+/// [`StartMethod::Exec`]; otherwise does nothing. A program that starts
 /// children so calls it first in `main`.
 ///
 /// What `main` does before is done in each such child, too. A program that does not call it cannot start

@@ -140,7 +140,7 @@ impl<R: Outcome> Process<R> {
     /// handle, such as how it waits, are those of a new one.
     ///
     /// # Exec
-    /// The program calls [`entry`](super::entry) first in its `main`. The child has its own memory from
+    /// The program calls [`entry`](super::entry()) first in its `main`. The child has its own memory from
     /// the beginning: statics are as in any new run, a logger of another library has to be installed anew.
     /// Of the parent's descriptors it has standard input, output and error, and those of the memory
     /// that it is given.
@@ -153,7 +153,7 @@ impl<R: Outcome> Process<R> {
     /// ```
     ///
     /// # Errors
-    /// As [`Process::spawn`]. By exec: where the program has not called [`entry`](super::entry), where the
+    /// As [`Process::spawn`]. By exec: where the program has not called [`entry`](super::entry()), where the
     /// argument cannot be serialised, where `f` is part of a shared library.
     ///
     /// # Examples

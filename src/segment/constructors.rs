@@ -90,7 +90,7 @@ macro_rules! constructors {
     };
 }
 /// Lets handles of a type travel: `$given` is what of `$this` is handed over, an attachment and a
-/// number; `$found` makes one of a [`Used`] ticket.
+/// number; `$found` makes one of a `Used` ticket.
 macro_rules! travels {
     ([$($generics:tt)*] $type:ty, $sharing:ident,
      |$this:ident| $given:expr, |$used:ident| $found:expr) => {
