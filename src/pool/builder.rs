@@ -128,9 +128,9 @@ impl Builder {
     /// Makes the pool.
     ///
     /// # Errors
-    /// [`Error::Zero`](crate::Error::Zero) without a worker;
-    /// [`Error::TooLarge`](crate::Error::TooLarge) with too many, or with too long a queue;
-    /// [`Error::Process`](crate::Error::Process) where the kernel refuses a process, and those that
+    /// [`Error::Zero`] without a worker;
+    /// [`Error::TooLarge`] with too many, or with too long a queue;
+    /// [`Error::Process`] where the kernel refuses a process, and those that
     /// were started have ended; otherwise as [`Process::spawn`](crate::Process::spawn).
     pub fn build(self) -> Result<Pool> {
         let (workers, slots) = (self.workers, self.queue.get());
@@ -168,7 +168,7 @@ impl Builder {
 
     /// Makes a pool whose workers are threads of this process: the same interface, for tests and for
     /// tasks that cannot take the process down. Threads cannot be killed:
-    /// [`Pool::terminate`](Pool::terminate) waits for the tasks that run.
+    /// [`Pool::terminate`] waits for the tasks that run.
     ///
     /// # Errors
     /// As [`Builder::build`].
