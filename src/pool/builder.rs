@@ -168,7 +168,7 @@ impl Builder {
 
     /// Makes a pool whose workers are threads of this process: the same interface, for tests and for
     /// tasks that cannot take the process down. Threads cannot be killed:
-    /// [`Pool::terminate`](Pool::terminate) waits for the tasks that run.
+    /// [`Pool::terminate`] waits for the tasks that run.
     ///
     /// # Errors
     /// As [`Builder::build`].

@@ -79,13 +79,17 @@ impl Pump {
         while self.flights.len() < self.busy.len()
             && let Some(front) = queue.front_mut()
         {
+            while self.busy[self.slot(self.next)] && board.raw().may_pass(self.next) {
+                self.next += 1;
+            }
+            if self.busy[self.slot(self.next)] {
+                // Workers have enough to do, and tell when they have done it.
+                break;
+            }
             let (job, chunk, deaths) = (front.job.clone(), front.next, front.deaths);
             front.next += 1;
             if front.next == front.end {
                 queue.pop_front();
-            }
-            while self.busy[self.slot(self.next)] {
-                self.next += 1;
             }
             let ticket = self.next;
             let Some(&region) = self.regions.last() else { break };

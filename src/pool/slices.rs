@@ -40,46 +40,54 @@ struct Part {
     count: usize,
 }
 
+/// A file that is mapped.
 #[derive(Debug)]
 struct Kept {
     device: u64,
     inode: u64,
-    map: Rc<Map>,
+    map: Map,
+    /// Ranges whose pages are mapped, too, or were.
+    populated: RefCell<Vec<(usize, usize)>>,
 }
 
+/// Ranges of a file that are remembered.
+const RANGES: usize = 1024;
+
 thread_local! {
-    static MAPPED: RefCell<VecDeque<Kept>> = const { RefCell::new(VecDeque::new()) };
+    static MAPPED: RefCell<VecDeque<Rc<Kept>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Part {
-    fn map(&self) -> io::Result<Rc<Map>> {
+    fn map(&self) -> io::Result<Rc<Kept>> {
+        let (device, inode) = (self.device, self.inode);
         let known = MAPPED.with_borrow(|kept| {
-            let same = |kept: &&Kept| (kept.device, kept.inode) == (self.device, self.inode);
-            kept.iter().find(same).map(|kept| kept.map.clone())
+            let same = |kept: &&Rc<Kept>| (kept.device, kept.inode) == (device, inode);
+            kept.iter().find(same).cloned()
         });
-        if let Some(map) = known {
-            return Ok(map);
+        if let Some(known) = known {
+            return Ok(known);
         }
         let file = file::open_of(self.pid, self.descriptor)?;
         let status = file::status(file.as_fd())?;
-        if (status.device, status.inode) != (self.device, self.inode) {
+        if (status.device, status.inode) != (device, inode) {
             return Err(io::Error::other("its descriptor stands for another file by now"));
         }
         let length = usize::try_from(status.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let map = Rc::new(Map::new(file.as_fd(), length)?);
+        let map = Map::new(file.as_fd(), length)?;
+        let new = Rc::new(Kept { device, inode, map, populated: RefCell::default() });
         MAPPED.with_borrow_mut(|kept| {
             if kept.len() == KEPT {
                 kept.pop_front();
             }
-            let (device, inode) = (self.device, self.inode);
-            kept.push_back(Kept { device, inode, map: map.clone() });
+            kept.push_back(new.clone());
         });
-        Ok(map)
+        Ok(new)
     }
 
     /// The elements.
-    fn reach<T>(&self) -> Result<(Rc<Map>, *mut T), OwnError> {
-        let map = self.map().map_err(|error| OwnError(error.to_string()))?;
+    fn reach<T>(&self) -> Result<(Rc<Kept>, *mut T), OwnError> {
+        let kept = self.map().map_err(|error| OwnError(error.to_string()))?;
+        let map = &kept.map;
         let bytes = |count: usize| count.checked_mul(size_of::<T>());
         let range = usize::try_from(self.offset).ok().zip(bytes(self.first)).zip(bytes(self.count));
         let range = range.and_then(|((offset, first), length)| {
@@ -93,11 +101,18 @@ impl Part {
         if !first.is_aligned() {
             return Err(OwnError("its elements are not aligned".to_owned()));
         }
-        // Mapped in advance: a fault for each page would take longer than many a task.
-        if size_of::<T>() > 0 && self.count > 0 {
-            let _ = map.populate(start..start + self.count * size_of::<T>());
+        // Pages are mapped in advance: a fault for each would take longer than many a task. Once, since
+        // to look whether they are takes its time, too.
+        let range = (start, start + self.count * size_of::<T>());
+        let mut populated = kept.populated.borrow_mut();
+        if range.0 < range.1 && !populated.contains(&range) {
+            let _ = map.populate(range.0..range.1);
+            if populated.len() < RANGES {
+                populated.push(range);
+            }
         }
-        Ok((map, first))
+        drop(populated);
+        Ok((kept, first))
     }
 }
 
@@ -136,7 +151,7 @@ impl Pool {
         F: Fn(usize, &mut [T]) + Copy + Send + 'static,
     {
         let work = move |part: Part| {
-            let (_map, first) = part.reach::<T>()?;
+            let (_kept, first) = part.reach::<T>()?;
             // SAFETY: in the mapping, aligned, any bytes are a value; nobody else has these elements,
             // says the caller of `for_each_slice`, and each slice is one task's.
             f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
@@ -175,7 +190,7 @@ impl Pool {
         F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
     {
         let work = move |part: Part| {
-            let (_map, first) = part.reach::<T>()?;
+            let (_kept, first) = part.reach::<T>()?;
             // SAFETY: as above; nobody writes, says the caller of `map_slices`.
             Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
         };

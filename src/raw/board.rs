@@ -20,7 +20,8 @@
 //! **Order.** The count of posted tickets is stored behind the slots' words. A slot whose earlier task
 //! is still running is passed over: its ticket is posted without a task. So a worker that finds another
 //! word than `FULL` of the ticket it looks for knows that it is taken, or was never there, and looks on;
-//! one long task delays nobody. Where to begin to look is a hint, which is never beyond a task that
+//! one long task delays nobody. (A slot whose task still waits is not passed over, so every task that can
+//! be taken is among the last *n* tickets.) Where to begin to look is a hint, which is never beyond a task that
 //! could still be taken, whoever stored it last.
 //!
 //! **Sleeping.** The owner wakes as many workers as there are tasks. A worker that finishes a task
@@ -176,6 +177,14 @@ impl<'a> Board<'a> {
         self.slot(ticket).word.store(pack(FULL, 0, ticket), Release);
     }
 
+    /// Whether the slot of this ticket, which has an earlier task, may be passed over: not while that
+    /// task waits. So a task that waits is never more than a lap behind what is posted.
+    #[inline(always)]
+    pub(crate) fn may_pass(&self, ticket: u64) -> bool {
+        // Relaxed: a task that does not wait any more will not wait again.
+        self.slot(ticket).word.load(Relaxed) >> STATE_SHIFT != FULL
+    }
+
     /// The owner posts all tickets below `end`: those that it filled, and those that it passes over.
     #[inline(always)]
     pub(crate) fn post(&self, end: u64) {
@@ -202,7 +211,7 @@ impl<'a> Board<'a> {
         loop {
             // Acquire: pairs with `post`.
             let posted = self.control.posted.load(Acquire);
-            // Older tickets are in no slot; a hint that leads beyond is damaged.
+            // No older ticket can be taken, see `may_pass`; a hint that leads beyond is damaged.
             let oldest = posted.saturating_sub(self.slots.len() as u64);
             if at < oldest || at > posted {
                 at = oldest;

@@ -237,17 +237,23 @@ fn who_wants_to_know_of_the_last_is_told_when_all_is_done() {
 
 #[test]
 fn two_sleepers_are_woken_for_two_tasks() {
+    // Each of them does one task, so that the other one is needed.
     let name = "board of 2, two sleepers, tasks one by one";
-    check_under(&[Mode::Sleeps], 1, name, || {
+    check_under(&[Mode::Sleeps], 2, name, || {
         let shared = Shared::new(2);
-        let workers = [Shared::worker(&shared, 0), Shared::worker(&shared, 1)];
+        let workers = [0, 1].map(|seat| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let mut waiting = ForTask { shared: &shared, seat };
+                let work = shared.control.work();
+                let found = block_on(&mut waiting, work, WaitStrategy::Park, NEVER);
+                run(shared.board(), found.flatten().expect("a task"));
+            })
+        });
         shared.post(0);
         shared.post(1);
-        for ticket in 0..2 {
-            assert_eq!(shared.collect(ticket, 0), Fate::Done);
-        }
-        shared.close();
         workers.into_iter().for_each(|worker| worker.join().unwrap());
+        assert!([0, 1].iter().all(|&ticket| shared.board().fate(ticket) == Fate::Done));
     });
 }
 

@@ -4,11 +4,12 @@
 
 use super::explorer::{Model, explore};
 
-const SLOTS: usize = 2;
-const TASKS: u8 = 3;
+/// The most of them.
+const SLOTS: usize = 3;
+const TASKS: u8 = 5;
 const WORKERS: usize = 2;
 /// Tickets that can be posted or passed over before the model ends.
-const TICKETS: u8 = 8;
+const TICKETS: u8 = 9;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Word {
@@ -74,10 +75,14 @@ enum Fault {
     NoExchange,
     /// Nobody ends the tasks of the dead.
     NoBurial,
+    /// A slot whose task still waits is passed over.
+    PassesWaiting,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Board {
+    slots: usize,
+    tasks: u8,
     kills: u8,
     fault: Fault,
 }
@@ -95,42 +100,46 @@ enum Step {
     ZygoteDies,
 }
 
-fn slot(ticket: u8) -> usize {
-    usize::from(ticket) % SLOTS
-}
-
 impl Board {
+    fn slot(&self, ticket: u8) -> usize {
+        usize::from(ticket) % self.slots
+    }
+
     /// The owner posts the next task, or passes a busy slot over.
     fn posts(&self, state: &State) -> Option<State> {
         let mut next = state.clone();
         let first = self.fault == Fault::PostedFirst;
         if state.filled {
             if first {
-                next.slots[slot(state.next - 1)] = Word::Full(state.next - 1);
+                next.slots[self.slot(state.next - 1)] = Word::Full(state.next - 1);
             } else {
                 next.posted = state.next;
             }
             next.filled = false;
             return Some(next);
         }
-        let free = state.busy.iter().any(Option::is_none);
-        if state.submitted == TASKS || !free || state.next == TICKETS {
+        let free = state.busy[..self.slots].iter().any(Option::is_none);
+        if state.submitted == self.tasks || !free || state.next == TICKETS {
             return None;
         }
         let ticket = state.next;
+        let waits = matches!(state.slots[self.slot(ticket)], Word::Full(_));
+        if waits && self.fault != Fault::PassesWaiting {
+            return None;
+        }
         next.next += 1;
-        if state.busy[slot(ticket)].is_some() {
+        if state.busy[self.slot(ticket)].is_some() {
             next.posted = next.next;
             return Some(next);
         }
         next.task_of[usize::from(ticket)] = state.submitted;
         next.submitted += 1;
-        next.busy[slot(ticket)] = Some(ticket);
+        next.busy[self.slot(ticket)] = Some(ticket);
         next.filled = true;
         if first {
             next.posted = next.next;
         } else {
-            next.slots[slot(ticket)] = Word::Full(ticket);
+            next.slots[self.slot(ticket)] = Word::Full(ticket);
         }
         Some(next)
     }
@@ -156,7 +165,7 @@ impl Board {
             Worker::Idle if state.hint == state.posted => return None,
             Worker::Idle => Worker::Hint(state.hint),
             Worker::Hint(hint) => {
-                let oldest = state.posted.saturating_sub(SLOTS as u8);
+                let oldest = state.posted.saturating_sub(self.slots as u8);
                 Worker::Scan { at: hint.max(oldest), posted: state.posted }
             }
             Worker::Scan { at, posted } if at >= posted => {
@@ -169,7 +178,7 @@ impl Board {
                 }
             }
             Worker::Scan { at, posted } => {
-                let word = &mut next.slots[slot(at)];
+                let word = &mut next.slots[self.slot(at)];
                 if *word == Word::Full(at) {
                     if self.fault == Fault::NoExchange {
                         return Some(self.looks(state, me, at));
@@ -182,7 +191,7 @@ impl Board {
             }
             Worker::Took(ticket) => {
                 if self.fault == Fault::NoExchange {
-                    next.slots[slot(ticket)] = Word::Taken(ticket, me);
+                    next.slots[self.slot(ticket)] = Word::Taken(ticket, me);
                 }
                 let ahead = self.fault == Fault::HintAhead;
                 next.hint = if ahead { state.posted } else { ticket + 1 };
@@ -190,7 +199,7 @@ impl Board {
                 Worker::Runs(ticket)
             }
             Worker::Runs(ticket) => {
-                let word = &mut next.slots[slot(ticket)];
+                let word = &mut next.slots[self.slot(ticket)];
                 next.wrong |= *word != Word::Taken(ticket, me);
                 *word = Word::Done(ticket);
                 Worker::Idle
@@ -233,7 +242,7 @@ impl Board {
             }
             Zygote::Buries(seat, index) => {
                 self.buries(&mut next, seat, usize::from(index));
-                let last = usize::from(index) + 1 == SLOTS;
+                let last = usize::from(index) + 1 == self.slots;
                 next.zygote =
                     if last { Zygote::Replaces(seat) } else { Zygote::Buries(seat, index + 1) };
                 each(next);
@@ -249,8 +258,8 @@ impl Board {
     }
 
     /// Tasks that are neither done nor failed.
-    fn open(state: &State) -> bool {
-        (0..TASKS as usize).any(|task| state.done[task] + state.died[task] == 0)
+    fn open(&self, state: &State) -> bool {
+        (0..usize::from(self.tasks)).any(|task| state.done[task] + state.died[task] == 0)
     }
 }
 
@@ -313,14 +322,14 @@ impl Model for Board {
             }
             let nobody = state.workers.iter().all(|worker| *worker == Worker::Dead);
             let taken = state.slots.iter().any(|word| matches!(word, Word::Taken(..)));
-            if nobody && !taken && Self::open(state) {
+            if nobody && !taken && self.open(state) {
                 let mut next = state.clone();
-                for task in 0..TASKS as usize {
+                for task in 0..usize::from(self.tasks) {
                     let collected = state.done[task] + state.died[task] > 0;
                     next.died[task] += u8::from(!collected);
                 }
                 next.busy = [None; SLOTS];
-                (next.submitted, next.filled) = (TASKS, false);
+                (next.submitted, next.filled) = (self.tasks, false);
                 each(Step::GivesUp, true, next);
             }
         } else if state.kills > 0 {
@@ -349,16 +358,17 @@ impl Model for Board {
 
     fn stuck(&self, state: &State) -> Option<String> {
         // The tickets of the model are limited; those of the board are not.
-        let out_of_tickets = state.next == TICKETS && state.submitted < TASKS;
-        (Self::open(state) && !out_of_tickets).then(|| "a task is never done".into())
+        let out_of_tickets = state.next == TICKETS && state.submitted < self.tasks;
+        let lost = (0..usize::from(state.submitted)).any(|t| state.done[t] + state.died[t] == 0);
+        (lost || self.open(state) && !out_of_tickets).then(|| "a task is never done".into())
     }
 }
 
 #[test]
 fn every_task_of_a_board_is_done_or_fails_exactly_once() {
-    for kills in 0..=2 {
-        let outcome = explore(&Board { kills, fault: Fault::None });
-        println!("board, {kills} kills: {} states", outcome.states);
+    for (slots, tasks, kills) in [(2, 3, 0), (2, 3, 1), (2, 3, 2), (3, 5, 0)] {
+        let outcome = explore(&Board { slots, tasks, kills, fault: Fault::None });
+        println!("board of {slots}, {tasks} tasks, {kills} kills: {} states", outcome.states);
         if let Some((problem, path)) = outcome.failure {
             panic!("{problem}: {path:#?}");
         }
@@ -374,9 +384,12 @@ fn the_model_of_the_board_notices_what_is_broken() {
         Fault::PostedFirst,
         Fault::NoExchange,
         Fault::NoBurial,
+        Fault::PassesWaiting,
     ];
     for fault in faults {
-        let outcome = explore(&Board { kills: 2, fault });
+        let passes = fault == Fault::PassesWaiting;
+        let (slots, tasks, kills) = if passes { (3, 5, 0) } else { (2, 3, 2) };
+        let outcome = explore(&Board { slots, tasks, kills, fault });
         assert!(outcome.failure.is_some(), "{fault:?}");
     }
 }
