@@ -214,8 +214,13 @@ impl<'a> RawBarrier<'a> {
     fn break_if(self, culprit: Option<u32>, condition: impl Fn(u64) -> bool) -> bool {
         let cause = if culprit.is_some() { Cause::Death } else { Cause::Abort };
         if let Some(pid) = culprit {
+            // Acquire: who knows that a process has ended sees what it did before. So one that broke it and
+            // then ended is not told of in place of the one that it told of.
+            if self.control.state.load(Acquire) & CAUSE != 0 {
+                return false;
+            }
             // Relaxed: the exchange publishes it. Where that comes to nothing, another has told of
-            // another death.
+            // another death at the same moment.
             self.control.culprit.store(pid, Relaxed);
         }
         let broke = self.end(|state| {
