@@ -105,12 +105,9 @@ const PRIVATE: usize = 8192;
 static PRIVATE_DESCRIPTORS: [AtomicI32; PRIVATE] = [const { AtomicI32::new(-1) }; PRIVATE];
 /// One above the highest entry ever used.
 static PRIVATE_USED: AtomicUsize = AtomicUsize::new(0);
-/// 1: a private descriptor is being opened or closed, and the list is behind; or a fork is under way.
+/// The thread that opens or closes a private descriptor, and the list is behind; or that forks; or 0.
 /// Keeps the two apart.
 static CHANGING: AtomicU32 = AtomicU32::new(0);
-/// How often a fork yields to who is at it. It may wait for itself: a signal handler that forks.
-/// A child that then keeps a descriptor delays the news of its parent's death and does nothing else.
-const PATIENCE: u32 = 10_000;
 
 thread_local! {
     /// What the child keeps that the calling thread is about to fork.
@@ -159,7 +156,8 @@ impl Drop for PrivateDescriptor {
 
 /// Runs `change` while no thread of this process forks.
 fn apart_from_forks<R>(change: impl FnOnce() -> R) -> R {
-    while CHANGING.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    let me = this_thread();
+    while CHANGING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
         super::process::yield_now();
     }
     let result = change();
@@ -189,12 +187,19 @@ fn unlist(fd: &OwnedFd) {
     }
 }
 
-/// Runs before every fork of libc's.
+/// The calling thread's id: not 0.
+fn this_thread() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Runs before every fork of libc's. A signal handler that forks would wait for itself: its child keeps
+/// what is just being opened, which delays the news of the parent's death and does nothing else.
 extern "C" fn before_fork() {
-    for _ in 0..PATIENCE {
-        if CHANGING.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            return;
-        }
+    let me = this_thread();
+    while let Err(holder) = CHANGING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+        && holder != me
+    {
         super::process::yield_now();
     }
 }
