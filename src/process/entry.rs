@@ -1,8 +1,7 @@
 //! Starting a child by exec, and being one.
 //!
-//! The child is another run of the program. It finds a `letter` in which its parent says
-//! which function to call, by where that is in the program; the program's identity is compared first.
-//! Nothing else of the parent's memory is needed, so what other threads of it do at that moment does not
+//! The child is another run of the program. It finds a `letter` in which its parent says which function
+//! to call, by where that is in the program; the program's identity is compared first. Nothing else of the parent's memory is needed, so what other threads of it do at that moment does not
 //! matter. What is handed over, and when, is as in [`fork`](super::fork).
 
 #![allow(unsafe_code, reason = "finds a function by where it is")]
@@ -17,7 +16,7 @@ use super::method::{StartMethod, force_start_method};
 use super::outcome::Outcome;
 use super::panics;
 use crate::member::Stamp;
-use crate::segment::{self, Prepared, hand_over};
+use crate::segment::{self, Prepared};
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use crate::sys::image::Image;
 use crate::sys::tether::tether;
@@ -165,21 +164,12 @@ where
         Error::Process { what: "pidfd_open", source }
     })?;
     let child = Child::register(pid, pidfd, name, tether);
-    let handed = hand_over(&prepared, (argument, own));
-    // The child has these by now, and its copy alone is to say that it lives.
-    drop(prepared);
-    report.open_gate();
-    drop(starting);
-    event!(debug, "started {child}");
-    if let Err(panic) = handed {
-        std::panic::resume_unwind(panic);
-    }
-    Ok(Process::new(child, report))
+    Ok(launch::let_go(child, report, prepared, (argument, own), starting))
 }
 
 /// Calls the function that this process was started for, and ends, if it was started by
-/// [`StartMethod::Exec`]; otherwise does nothing. A program that starts
-/// children so calls it first in `main`.
+/// [`StartMethod::Exec`]; otherwise does nothing. A program that starts children so calls it first in
+/// `main`.
 ///
 /// What `main` does before is done in each such child, too. A program that does not call it cannot start
 /// children so: that is an error of the start, and not an endless chain of programs that start each

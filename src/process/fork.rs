@@ -22,7 +22,7 @@ use super::locks::Trial;
 use super::method::{self, StartMethod};
 use super::outcome::Outcome;
 use super::panics;
-use crate::segment::{Prepared, hand_over};
+use crate::segment::Prepared;
 #[cfg(feature = "log")]
 use crate::sync::local::AtomicBool;
 use crate::sync::local::Ordering::Relaxed;
@@ -124,16 +124,7 @@ where
         return Err(error);
     }
     let child = Child::register(pid, pidfd, name, tether);
-    let handed = hand_over(&prepared, (f, own));
-    // The child has these by now, and its copy alone is to say that it lives.
-    drop(prepared);
-    report.open_gate();
-    drop(starting);
-    event!(debug, "started {child}");
-    if let Err(panic) = handed {
-        std::panic::resume_unwind(panic);
-    }
-    Ok(Process::new(child, report))
+    Ok(launch::let_go(child, report, prepared, (f, own), starting))
 }
 
 /// Says that a fork copies one thread of several, the first time that somebody listens.

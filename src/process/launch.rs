@@ -7,14 +7,15 @@
 #![allow(unsafe_code, reason = "refers to shared memory")]
 
 use super::builder::Builder;
-use super::child::active_children;
+use super::child::{Child, active_children};
+use super::handle::Process;
 use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
 use super::panics::{self, Panic};
 use super::setup;
 use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{Attachment, Held, Kind, Location, ObjectInfo, Shared};
+use crate::segment::{Attachment, Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -30,6 +31,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::MutexGuard;
 
 /// What parent and child know of each other, in shared memory.
 #[repr(C)]
@@ -237,6 +239,27 @@ pub(super) fn begin(builder: &mut Builder) -> Result<(String, Identity)> {
     let name = builder.full_name();
     let path = std::mem::take(&mut builder.path);
     Ok((name.clone(), Identity::of_child(name, path, builder.daemon)))
+}
+
+/// In the parent, the last of a start: hands over what `gift` holds and lets the child run. `starting` is the
+/// right to start, which ends then. A destructor in the gift that panicked goes on panicking.
+pub(super) fn let_go<R: Outcome, G>(
+    child: Child,
+    report: Report,
+    prepared: Prepared,
+    gift: G,
+    starting: MutexGuard<'_, ()>,
+) -> Process<R> {
+    let handed = hand_over(&prepared, gift);
+    // The child has these by now, and its copy alone is to say that it lives.
+    drop(prepared);
+    report.open_gate();
+    drop(starting);
+    event!(debug, "started {child}");
+    if let Err(panic) = handed {
+        std::panic::resume_unwind(panic);
+    }
+    Process::new(child, report)
 }
 
 /// In the child: waits until the parent has handed over; false: the parent died before it did.
