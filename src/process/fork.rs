@@ -6,7 +6,7 @@
 //!    standard library that they may have had; if it hangs at that, it is ended, and there is another.
 //! 3. The child makes the places its own and waits at the gate.
 //! 4. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
-//!    child's ([`hand_over`]). Then it opens the gate.
+//!    child's ([`launch::let_go`]). Then it opens the gate.
 //! 5. The child maps the memory of what it was handed, runs the closure, writes down the outcome, says
 //!    so, and ends.
 
