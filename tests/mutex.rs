@@ -9,7 +9,7 @@ use common::{
     Child, Random, child, in_child, mappings, name, pause_for_ever, raw_fork, thread_id,
     wait_until_asleep, watchdog,
 };
-use commons::{Error, Kind, LockError, Mutex, Origin, Process, Segment};
+use commons::{Error, Kind, LockError, Mutex, MutexGuard, Origin, Process, Segment};
 use std::cell::{Cell, UnsafeCell};
 use std::io::{self, Read, Write};
 use std::mem::{ManuallyDrop, forget};
@@ -199,6 +199,29 @@ fn a_forked_child_does_not_own_it() {
     unsafe { ManuallyDrop::drop(&mut guard) };
     assert_eq!(*mutex.lock().unwrap(), 1);
     assert_eq!(raw_fork(|| i32::from(mutex.lock().is_err())).wait(), 0);
+}
+
+#[test]
+fn a_guard_that_goes_with_the_thread_does_nothing_in_a_forked_child() {
+    thread_local! {
+        static KEPT: Cell<Option<MutexGuard<'static, u64>>> = const { Cell::new(None) };
+    }
+    let _watchdog = watchdog();
+    let ends_in_child = || {
+        // What is used first is dropped last: after all that the crate keeps of the thread.
+        KEPT.set(None);
+        let mutex: &Mutex<u64> = Box::leak(Box::new(Mutex::new(1).unwrap()));
+        KEPT.set(Some(mutex.lock().unwrap()));
+        let ends = || {
+            let free = Mutex::new(0u64).unwrap();
+            drop(free.lock().unwrap());
+            // SAFETY: no other thread is in the child; it drops what this thread keeps.
+            unsafe { libc::exit(7) }
+        };
+        assert_eq!(raw_fork(ends).wait(), 7);
+        assert!(is_held_for_others(mutex));
+    };
+    thread::spawn(ends_in_child).join().unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{LockError, Mutex};
 use bytemuck::{CheckedBitPattern, NoUninit};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
 /// The right to the value of a [`Mutex`]; dropped, it releases the lock.
 ///
@@ -21,13 +22,15 @@ use std::ops::{Deref, DerefMut};
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
+    /// The mutex's. Known before it is acquired, so that nothing waits for it then.
+    value: NonNull<T>,
     hold: Hold<'a>,
 }
 
 impl<'a, T> MutexGuard<'a, T> {
     #[inline(always)]
-    pub(super) fn new(mutex: &'a Mutex<T>, hold: Hold<'a>) -> Self {
-        MutexGuard { mutex, hold }
+    pub(super) fn new(mutex: &'a Mutex<T>, value: NonNull<T>, hold: Hold<'a>) -> Self {
+        MutexGuard { mutex, value, hold }
     }
 }
 
@@ -37,7 +40,7 @@ impl<T> Deref for MutexGuard<'_, T> {
     #[inline(always)]
     fn deref(&self) -> &T {
         // SAFETY: a value, as was seen when it was acquired, which is the owner's.
-        unsafe { self.mutex.value().as_ref() }
+        unsafe { self.value.as_ref() }
     }
 }
 
@@ -45,7 +48,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`.
-        unsafe { self.mutex.value().as_mut() }
+        unsafe { self.value.as_mut() }
     }
 }
 
@@ -105,7 +108,7 @@ impl<'a, T> RecoveryGuard<'a, T> {
 
     /// Says that the value is consistent, and goes on as its owner.
     pub fn mark_consistent(self) -> MutexGuard<'a, T> {
-        MutexGuard::new(self.mutex, self.repair.done())
+        MutexGuard::new(self.mutex, self.mutex.value(), self.repair.done())
     }
 }
 

@@ -53,11 +53,17 @@ impl<P: Shared + 'static> Handle<P> {
     /// The calling thread's list, once it is sure that this process holds the object.
     #[inline(always)]
     pub(crate) fn list(&self) -> Result<List, LockError> {
-        // Relaxed: the number carries no data.
-        match List::of_epoch(self.settled.load(Relaxed)) {
+        match self.settled_list() {
             Some(list) => Ok(list),
             None => self.settle(),
         }
+    }
+
+    /// The same, where it has been asked before.
+    #[inline(always)]
+    pub(crate) fn settled_list(&self) -> Option<List> {
+        // Relaxed: the number carries no data.
+        List::of_epoch(self.settled.load(Relaxed))
     }
 
     #[cold]

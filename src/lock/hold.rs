@@ -5,7 +5,7 @@
 use super::LockError;
 use super::handle::Handle;
 use super::mutex::NO_VALUE;
-use crate::raw::mutex::{Condition, RawMutex};
+use crate::raw::mutex::{Condition, RawMutex, Rest};
 use crate::sync::robust::{List, Slot};
 use crate::wait::NEVER;
 use std::marker::PhantomData;
@@ -24,8 +24,19 @@ impl Handle<RawMutex> {
         deadline: u64,
         is_valid: impl FnOnce() -> bool,
     ) -> Result<Hold<'_>, LockError> {
-        let (list, slot) = self.acquire(deadline)?;
-        self.look(list, slot, is_valid)
+        let raw: &RawMutex = self;
+        // Whatever is in the way, there is one way out.
+        let at_once = self.settled_list().and_then(|list| {
+            // SAFETY: as in `acquire`.
+            let slot = unsafe { raw.lock_at_once(list) }?;
+            Some((list, slot))
+        });
+        let (list, slot) = match at_once {
+            Some(acquired) => acquired,
+            None => self.acquire_slowly(deadline)?,
+        };
+        look(raw, list, slot, is_valid)?;
+        Ok(Hold::new(raw, list, slot))
     }
 
     /// Acquires the lock if it is free.
@@ -34,7 +45,8 @@ impl Handle<RawMutex> {
         let list = self.list()?;
         // SAFETY: as in `acquire`.
         let slot = unsafe { self.try_lock(list) }.map_err(LockError::of_try)?;
-        self.look(list, slot, is_valid)
+        look(self, list, slot, is_valid)?;
+        Ok(Hold::new(self, list, slot))
     }
 
     /// Acquires the lock whatever its last owner left.
@@ -46,7 +58,7 @@ impl Handle<RawMutex> {
         }
         let found = self.begin_repair(list);
         let epoch = list.epoch();
-        Ok(Repair { handle: self, slot, epoch, found, thread: PhantomData })
+        Ok(Repair { raw: self, list, slot, epoch, found, thread: PhantomData })
     }
 
     /// Acquires the lock and has `put` make what it guards anew, whatever was there.
@@ -66,38 +78,18 @@ impl Handle<RawMutex> {
         Ok(())
     }
 
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
+    fn acquire_slowly(&self, deadline: u64) -> Result<(List, Slot), LockError> {
+        self.acquire(deadline)
+    }
+
     fn acquire(&self, deadline: u64) -> Result<(List, Slot), LockError> {
         let list = self.list()?;
         // SAFETY: this thread's list; the handle keeps the lock mapped, and if it is dropped while the
         // lock is linked, for as long as that.
         let slot = unsafe { self.lock(list, deadline) }.map_err(LockError::of)?;
         Ok((list, slot))
-    }
-
-    /// The owner's look at what it found.
-    #[inline(always)]
-    fn look(
-        &self,
-        list: List,
-        slot: Slot,
-        is_valid: impl FnOnce() -> bool,
-    ) -> Result<Hold<'_>, LockError> {
-        let found = self.enter(list);
-        if found == Condition::Clean {
-            if is_valid() {
-                return Ok(Hold::new(self, list, slot));
-            }
-            self.leave();
-        }
-        Err(self.refuse(list, slot, found))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refuse(&self, list: List, slot: Slot, found: Condition) -> LockError {
-        self.release(list, slot);
-        LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
     }
 
     /// Releases the lock of a hold that was forgotten. False: the calling thread does not have it.
@@ -115,17 +107,50 @@ impl Handle<RawMutex> {
     }
 
     /// Releases the lock, which the calling thread has acquired in this process by this handle.
-    #[inline(always)]
     fn release(&self, list: List, slot: Slot) {
-        // SAFETY: as the caller says. Where it stays linked it stays mapped: the handle sees to it.
-        let _ = unsafe { self.unlock(list, slot) };
+        release(self, list, slot);
     }
+}
+
+/// The owner's look at what it found. What is no good it releases.
+#[inline(always)]
+fn look(
+    raw: &RawMutex,
+    list: List,
+    slot: Slot,
+    is_valid: impl FnOnce() -> bool,
+) -> Result<(), LockError> {
+    let found = raw.enter(list);
+    if found == Condition::Clean {
+        if is_valid() {
+            return Ok(());
+        }
+        raw.leave();
+    }
+    Err(refuse(raw, list, slot, found))
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(raw: &RawMutex, list: List, slot: Slot, found: Condition) -> LockError {
+    release(raw, list, slot);
+    LockError::of_condition(found).unwrap_or(LockError::Corrupted(NO_VALUE))
+}
+
+/// Releases the lock, which the calling thread has acquired in this process by its handle.
+#[inline(always)]
+fn release(raw: &RawMutex, list: List, slot: Slot) {
+    // SAFETY: as the caller says. Where it stays linked it stays mapped: the handle sees to it.
+    let _ = unsafe { raw.unlock(list, slot) };
 }
 
 /// The right to what a lock guards; dropped, it releases the lock. A copy of it in a forked child
 /// does nothing.
 pub(super) struct Hold<'a> {
-    handle: &'a Handle<RawMutex>,
+    /// The handle's.
+    raw: &'a RawMutex,
+    /// Of the thread that acquired it.
+    list: List,
     /// The fork epoch in which it was acquired; inverted, where the thread was panicking by then: that
     /// it does when it releases the lock says nothing.
     epoch: u32,
@@ -135,17 +160,17 @@ pub(super) struct Hold<'a> {
 
 impl<'a> Hold<'a> {
     #[inline(always)]
-    fn new(handle: &'a Handle<RawMutex>, list: List, slot: Slot) -> Self {
+    fn new(raw: &'a RawMutex, list: List, slot: Slot) -> Self {
         let mut epoch = list.epoch();
         if panicking() {
             epoch = !epoch;
         }
-        Hold { handle, epoch, slot, thread: PhantomData }
+        Hold { raw, list, epoch, slot, thread: PhantomData }
     }
 
     /// Releases the lock, of the process that acquired it.
     pub(super) fn pause(self) -> Result<(), LockError> {
-        if List::of_epoch(self.epoch).or_else(|| List::of_epoch(!self.epoch)).is_none() {
+        if self.list.in_epoch(self.epoch).or_else(|| self.list.in_epoch(!self.epoch)).is_none() {
             return Err(LockError::Forked);
         }
         drop(self);
@@ -153,36 +178,49 @@ impl<'a> Hold<'a> {
     }
 }
 
-/// Lets go in a thread that panics, or did when it acquired the lock, or not at all in a forked child.
+/// Does what is left of a release; all of it, if nothing is said: in a thread that panics, or did when
+/// it acquired the lock, or nothing at all in a forked child.
 #[cold]
 #[inline(never)]
-fn release_slowly(handle: &Handle<RawMutex>, epoch: u32, slot: Slot) {
-    if let Some(list) = List::of_epoch(epoch) {
-        handle.leave_poisoned();
-        handle.release(list, slot);
-    } else if let Some(list) = List::of_epoch(!epoch) {
-        handle.leave();
-        handle.release(list, slot);
+fn release_rest(raw: &RawMutex, list: List, epoch: u32, slot: Slot, rest: Option<Rest>) {
+    if let Some(rest) = rest {
+        // SAFETY: as in `release`.
+        let _ = unsafe { raw.unlock_rest(list, slot, rest) };
+    } else if let Some(list) = list.in_epoch(epoch) {
+        raw.leave_poisoned();
+        release(raw, list, slot);
+    } else if let Some(list) = list.in_epoch(!epoch) {
+        raw.leave();
+        release(raw, list, slot);
     }
 }
 
 impl Drop for Hold<'_> {
+    // One call for all that is out of the way, and small: so that it is inlined where guards are
+    // dropped.
     #[inline(always)]
     fn drop(&mut self) {
-        match List::of_epoch(self.epoch) {
-            Some(list) if !panicking() => {
-                self.handle.leave();
-                self.handle.release(list, self.slot);
+        let &mut Hold { raw, list, epoch, slot, .. } = self;
+        let mut rest = None;
+        if let Some(list) = list.in_epoch(epoch)
+            && !panicking()
+        {
+            raw.leave();
+            // SAFETY: as in `release`.
+            match unsafe { raw.unlock_at_once(list, slot) } {
+                Ok(()) => return,
+                Err(left) => rest = Some(left),
             }
-            _ => release_slowly(self.handle, self.epoch, self.slot),
         }
+        release_rest(raw, list, epoch, slot, rest);
     }
 }
 
 /// The right to look at what the last owner left; dropped, it releases the lock and leaves it as it
 /// was found.
 pub(super) struct Repair<'a> {
-    handle: &'a Handle<RawMutex>,
+    raw: &'a RawMutex,
+    list: List,
     slot: Slot,
     /// The fork epoch in which it was acquired.
     epoch: u32,
@@ -200,26 +238,26 @@ impl<'a> Repair<'a> {
     /// Says that what is guarded is consistent, and goes on as its owner.
     pub(super) fn done(self) -> Hold<'a> {
         let this = ManuallyDrop::new(self);
-        let Repair { handle, slot, epoch, .. } = *this;
-        match List::of_epoch(epoch) {
+        let Repair { raw, list, slot, epoch, .. } = *this;
+        match list.in_epoch(epoch) {
             Some(list) => {
-                handle.end_repair(list);
-                Hold::new(handle, list, slot)
+                raw.end_repair(list);
+                Hold::new(raw, list, slot)
             }
-            None => Hold { handle, epoch, slot, thread: PhantomData },
+            None => Hold { raw, list, epoch, slot, thread: PhantomData },
         }
     }
 }
 
 impl Drop for Repair<'_> {
     fn drop(&mut self) {
-        if let Some(list) = List::of_epoch(self.epoch) {
+        if let Some(list) = self.list.in_epoch(self.epoch) {
             if self.found == 0 && panicking() {
-                self.handle.leave_poisoned();
+                self.raw.leave_poisoned();
             } else {
-                self.handle.relinquish(self.found);
+                self.raw.relinquish(self.found);
             }
-            self.handle.release(list, self.slot);
+            release(self.raw, list, self.slot);
         }
     }
 }

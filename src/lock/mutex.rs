@@ -142,7 +142,8 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     /// [`Mutex::lock`], without `Deadlock`.
     #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
-        Ok(MutexGuard::new(self, self.handle.try_hold(|| self.is_valid())?))
+        let value = self.value;
+        Ok(MutexGuard::new(self, value, self.handle.try_hold(|| self.is_valid())?))
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -233,7 +234,7 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
     pub fn reset(&self, value: T) -> Result<MutexGuard<'_, T>, LockError> {
         // SAFETY: the object's place for a `T`, which is the owner's.
         let hold = self.handle.renew(|| unsafe { self.value.write(value) })?;
-        Ok(MutexGuard::new(self, hold))
+        Ok(MutexGuard::new(self, self.value, hold))
     }
 
     /// Says that a value is consistent although a thread panicked over it. (Not if one died.)
@@ -249,7 +250,8 @@ impl<T: NoUninit + CheckedBitPattern> Mutex<T> {
 
     #[inline(always)]
     pub(super) fn lock_until(&self, deadline: u64) -> Result<MutexGuard<'_, T>, LockError> {
-        Ok(MutexGuard::new(self, self.handle.hold(deadline, || self.is_valid())?))
+        let value = self.value;
+        Ok(MutexGuard::new(self, value, self.handle.hold(deadline, || self.is_valid())?))
     }
 
     /// Whether the bytes are a value. Nothing to do for most types.

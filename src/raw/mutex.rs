@@ -81,6 +81,15 @@ pub(crate) enum Refusal {
     Broken,
 }
 
+/// What is left to do of an unlock: the links and the word, or the word, where somebody may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Everything.
+    All,
+    /// It is unlinked.
+    Word,
+}
+
 /// What a new owner finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -129,15 +138,27 @@ impl RawMutex {
     /// returned true or the thread has ended.
     #[inline(always)]
     pub(crate) unsafe fn lock(&self, list: List, deadline: u64) -> Result<Slot, Refusal> {
-        let Some(place) = list.place() else { return Err(Refusal::TooMany) };
+        // SAFETY: as the caller's.
+        match unsafe { self.lock_at_once(list) } {
+            Some(slot) => Ok(slot),
+            // SAFETY: as the caller's.
+            None => unsafe { self.lock_slow(list, deadline) },
+        }
+    }
+
+    /// Acquires the lock where nothing is in the way; `None`: it takes a [`RawMutex::lock`], which has
+    /// to follow.
+    ///
+    /// # Safety
+    /// As [`RawMutex::lock`].
+    #[inline(always)]
+    pub(crate) unsafe fn lock_at_once(&self, list: List) -> Option<Slot> {
+        let place = list.place()?;
         list.pending(&self.robust);
         // Acquire: pairs with the Release of the unlock, or the kernel's exchange.
-        if self.word().compare_exchange(0, list.id(), Acquire, Relaxed).is_ok() {
-            // SAFETY: pending, and ours by that exchange; the rest as the caller's.
-            return Ok(self.acquired(|robust| unsafe { list.insert_at(robust, place) }));
-        }
-        // SAFETY: as the caller's; pending, with room.
-        unsafe { self.lock_slow(list, deadline) }
+        self.word().compare_exchange(0, list.id(), Acquire, Relaxed).ok()?;
+        // SAFETY: pending, and ours by that exchange; the rest as the caller's.
+        Some(self.acquired(|robust| unsafe { list.insert_at(robust, place) }))
     }
 
     /// Acquires the lock if it is free.
@@ -161,10 +182,14 @@ impl RawMutex {
     }
 
     /// # Safety
-    /// As [`RawMutex::lock`]; pending, with room.
+    /// As [`RawMutex::lock`].
     #[cold]
     #[inline(never)]
     unsafe fn lock_slow(&self, list: List, deadline: u64) -> Result<Slot, Refusal> {
+        if !list.has_room() {
+            return Err(Refusal::TooMany);
+        }
+        list.pending(&self.robust);
         let word = self.word();
         let mut announced = 0;
         let (mut budget, mut pause) = (SPINS, 1);
@@ -221,31 +246,51 @@ impl RawMutex {
     /// `list` is the calling thread's, which acquired the lock in this process and got `slot`.
     #[inline(always)]
     pub(crate) unsafe fn unlock(&self, list: List, slot: Slot) -> bool {
-        list.pending(&self.robust);
-        // SAFETY: as the caller's; pending.
-        let removed = unsafe { list.remove_first(&self.robust, slot) };
-        point(Point::LockUnlinked);
-        // Release: what was guarded, to the Acquire of the next owner.
-        if removed && self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_ok() {
-            list.settled();
-            return true;
+        // SAFETY: as the caller's.
+        match unsafe { self.unlock_at_once(list, slot) } {
+            Ok(()) => true,
+            // SAFETY: as the caller's.
+            Err(rest) => unsafe { self.unlock_rest(list, slot, rest) },
         }
-        // SAFETY: as the caller's; pending.
-        unsafe { self.unlock_rest(list, slot, removed) }
     }
 
+    /// Releases the lock where nothing is in the way; otherwise gives what is left to do, for a
+    /// [`RawMutex::unlock_rest`] that has to follow.
+    ///
     /// # Safety
-    /// As [`RawMutex::unlock`]; pending.
+    /// As [`RawMutex::unlock`].
+    #[inline(always)]
+    pub(crate) unsafe fn unlock_at_once(&self, list: List, slot: Slot) -> Result<(), Rest> {
+        list.pending(&self.robust);
+        // SAFETY: as the caller's; pending.
+        if !unsafe { list.remove_first(&self.robust, slot) } {
+            return Err(Rest::All);
+        }
+        point(Point::LockUnlinked);
+        // Release: what was guarded, to the Acquire of the next owner.
+        if self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_err() {
+            return Err(Rest::Word);
+        }
+        list.settled();
+        Ok(())
+    }
+
+    /// What is left of [`RawMutex::unlock`], with its result.
+    ///
+    /// # Safety
+    /// As [`RawMutex::unlock`], of which [`RawMutex::unlock_at_once`] has left this.
     #[cold]
     #[inline(never)]
-    unsafe fn unlock_rest(&self, list: List, slot: Slot, removed: bool) -> bool {
+    pub(crate) unsafe fn unlock_rest(&self, list: List, slot: Slot, rest: Rest) -> bool {
         // SAFETY: as the caller's; pending.
-        if !removed && !unsafe { self.remove(list, slot) } {
+        if rest == Rest::All && !unsafe { self.remove(list, slot) } {
             return false;
         }
         point(Point::LockUnlinked);
-        // Release: as in `unlock`.
-        if removed || self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_err() {
+        // Release: as in `unlock_at_once`.
+        if rest == Rest::Word
+            || self.word().compare_exchange(list.id(), 0, Release, Relaxed).is_err()
+        {
             self.unlock_slow(list);
         }
         list.settled();
@@ -265,13 +310,13 @@ impl RawMutex {
             if word.compare_exchange(owned, doubt, Relaxed, Relaxed).is_ok() {
                 point(Point::LockDoubted);
                 futex::wake(word, u32::MAX);
-                // Release: as in `unlock`.
+                // Release: as in `unlock_at_once`.
                 if word.compare_exchange(doubt, 0, Release, Relaxed).is_ok() {
                     return;
                 }
             }
         }
-        // Release: as in `unlock`.
+        // Release: as in `unlock_at_once`.
         word.swap(WAITERS, Release);
         point(Point::LockFreed);
         if futex::wake(word, 1) == 0 {

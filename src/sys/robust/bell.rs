@@ -12,40 +12,10 @@
 //! Nothing here allocates, and a signal handler that comes in between finds the slot taken and leaves
 //! it alone, or puts back what it found: [`arm`] and [`disarm`] are async-signal-safe.
 
-use super::{Head, thread};
+use super::head::head;
+use super::thread;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::local::compiler_fence;
-use std::cell::Cell;
-use std::ptr;
-
-thread_local! {
-    /// The thread's list head, once it is known. A forked child's one thread has it where its
-    /// parent's had.
-    static HEAD: Cell<*const Head> = const { Cell::new(ptr::null()) };
-}
-
-#[inline]
-fn head() -> Option<&'static Head> {
-    let head = HEAD.with(Cell::get);
-    let head = if head.is_null() { find() } else { head };
-    // SAFETY: null, or the head that libc registered in memory that lives as long as the thread,
-    // which the reference does not leave: both callers drop it.
-    unsafe { head.as_ref() }
-}
-
-#[cold]
-fn find() -> *const Head {
-    let mut head: *const Head = ptr::null();
-    let mut length = 0usize;
-    // SAFETY: both arguments are live places for the kernel to write to; 0 is this thread.
-    let result =
-        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-    if result != 0 || length != size_of::<Head>() {
-        return ptr::null();
-    }
-    HEAD.with(|known| known.set(head));
-    head
-}
 
 /// What was pending before a bell was armed; `None`: it is not armed, since there is no list or the
 /// slot is in use.

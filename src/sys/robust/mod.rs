@@ -25,10 +25,12 @@
 #![allow(unsafe_code, reason = "shares a list with libc and the kernel")]
 
 pub(crate) mod bell;
+mod head;
 mod thread;
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::local::compiler_fence;
+use head::Head;
 use std::ops::Range;
 use std::ptr;
 use thread::{APART, Thread};
@@ -83,14 +85,6 @@ impl RobustWord {
     }
 }
 
-/// The kernel's `struct robust_list_head`.
-#[repr(C)]
-struct Head {
-    next: AtomicU64,
-    offset: i64,
-    pending: AtomicU64,
-}
-
 /// Locks that the calling thread holds in this process.
 pub(crate) fn locks_held() -> u32 {
     List::of_this_thread().map_or(0, |list| list.thread.locks())
@@ -102,17 +96,21 @@ pub(crate) fn has_linked(range: &Range<u64>) -> bool {
     thread::has_linked(&(range.start + NODE_OFFSET..range.end + NODE_OFFSET))
 }
 
-/// The calling thread's list. Never leaves the thread.
+/// The calling thread's list. Never leaves the thread. No larger than two words, which are passed in
+/// registers.
 #[derive(Clone, Copy)]
 pub(crate) struct List {
     thread: &'static Thread,
+    /// The thread's. Here, and not by way of `thread`, since a lock waits for what it loads after
+    /// another.
+    head: *const Head,
 }
 
 impl List {
     /// The calling thread's list; `None` where there is none in the shape we share with glibc.
     #[inline(always)]
     pub(crate) fn of_this_thread() -> Option<List> {
-        thread::this().map(|thread| List { thread })
+        thread::this().map(|thread| List { thread, head: head::known() })
     }
 
     /// The thread's id, as words of its list name it.
@@ -138,7 +136,19 @@ impl List {
     #[inline(always)]
     pub(crate) fn of_epoch(epoch: u32) -> Option<List> {
         let thread = thread::known();
-        (thread.epoch.get() == epoch).then_some(List { thread })
+        (thread.epoch.get() == epoch).then_some(List { thread, head: head::known() })
+    }
+
+    /// The same by a list that the thread had: one load less to wait for.
+    #[inline(always)]
+    pub(crate) fn in_epoch(self, epoch: u32) -> Option<List> {
+        (self.thread.epoch.get() == epoch).then_some(self)
+    }
+
+    #[inline(always)]
+    fn head(self) -> &'static Head {
+        // SAFETY: of a thread that has begun, and so found it; it is libc's for as long as the thread.
+        unsafe { &*self.head }
     }
 
     /// Whether the thread may hold one more lock.
@@ -151,7 +161,7 @@ impl List {
     /// kernel looks at the word although it may not be linked.
     #[inline(always)]
     pub(crate) fn pending(self, word: &RobustWord) {
-        self.thread.head().pending.store(word.node(), Ordering::Relaxed);
+        self.head().pending.store(word.node(), Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
     }
 
@@ -159,7 +169,7 @@ impl List {
     #[inline(always)]
     pub(crate) fn settled(self) {
         compiler_fence(Ordering::SeqCst);
-        self.thread.head().pending.store(0, Ordering::Relaxed);
+        self.head().pending.store(0, Ordering::Relaxed);
     }
 
     /// Where a word is in the records; `None`: it is not linked by this thread.
@@ -171,7 +181,7 @@ impl List {
     /// lock is acquired, so that only stores are left to do when it is.
     #[inline(always)]
     pub(crate) fn place(self) -> Option<Place> {
-        self.thread.place()
+        self.thread.place(self.head())
     }
 
     /// Links a lock that the thread has just acquired. It is [pending](List::pending), and
@@ -183,7 +193,7 @@ impl List {
     #[inline(always)]
     pub(crate) unsafe fn insert(self, word: &RobustWord) -> Slot {
         // SAFETY: as the caller's.
-        unsafe { self.enlist(word, self.thread.place_in_room()) }
+        unsafe { self.enlist(word, self.thread.place_in_room(self.head())) }
     }
 
     /// The same at the place that [`List::place`] has found.
@@ -231,10 +241,10 @@ impl List {
         self.pending(word);
         word.word.store(self.id(), Ordering::Release);
         // For whoever looks from outside: the records say it, and libc writes it where it needs it.
-        let head = ptr::from_ref(self.thread.head()) as u64;
+        let head = ptr::from_ref(self.head()) as u64;
         word.previous.store(head, Ordering::Relaxed);
         // SAFETY: as the caller's; there is room.
-        let slot = unsafe { self.enlist(word, self.thread.place_in_room()) };
+        let slot = unsafe { self.enlist(word, self.thread.place_in_room(self.head())) };
         self.settled();
         Some(slot)
     }
@@ -298,7 +308,7 @@ impl List {
     /// As [`List::remove_first`]; the word is pending.
     #[inline(always)]
     unsafe fn delist_first(self, word: &RobustWord) -> bool {
-        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
+        let (thread, head, node) = (self.thread, self.head(), word.node());
         if head.next.load(Ordering::Relaxed) != node {
             return false;
         }
@@ -310,7 +320,7 @@ impl List {
     /// # Safety
     /// As [`List::remove_first`]; the word is pending.
     unsafe fn delist(self, word: &RobustWord) -> bool {
-        let (thread, head, node) = (self.thread, self.thread.head(), word.node());
+        let (thread, head, node) = (self.thread, self.head(), word.node());
         let end = ptr::from_ref(head) as u64;
         let Some(found) = thread.find(node) else { return false };
         // Whom the records know to be the neighbours.

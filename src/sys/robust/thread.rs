@@ -3,7 +3,8 @@
 //! The memory is a mapping that the kernel wipes in a forked child ([`fork::wiped`]), so a child finds
 //! that nothing has begun, and one look at the epoch tells it.
 
-use super::{BESIDE, Head, LOCKS, NODE_OFFSET, WORDS};
+use super::head::{self, Head};
+use super::{BESIDE, LOCKS, NODE_OFFSET, WORDS};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::local::AtomicPtr;
 use crate::sys::fork;
@@ -36,7 +37,9 @@ pub(super) struct Thread {
     pub(super) process: Cell<u32>,
     /// Words that are linked and are no locks.
     beside: Cell<u32>,
-    head: Cell<*const Head>,
+    /// Whether this process has mapped the memory. In a forked child it stays: copies of the guards
+    /// of its parent look there, and find that they are copies.
+    own: Cell<bool>,
     /// The newest entry. A pointer, for it is what a lock and an unlock wait for. Written by the
     /// thread, read by others.
     top: AtomicPtr<AtomicU64>,
@@ -53,7 +56,7 @@ static NOT_BEGUN: NotBegun = NotBegun(Thread {
     id: Cell::new(0),
     process: Cell::new(0),
     beside: Cell::new(0),
-    head: Cell::new(ptr::null()),
+    own: Cell::new(false),
     top: AtomicPtr::new(ptr::null_mut()),
     limit: Cell::new(ptr::null_mut()),
     entries: [const { AtomicU64::new(0) }; 1 + WORDS],
@@ -117,16 +120,7 @@ pub(super) fn this() -> Option<&'static Thread> {
 #[cold]
 #[inline(never)]
 fn begin() -> Option<&'static Thread> {
-    let mut head: *const Head = ptr::null();
-    let mut length = 0usize;
-    // SAFETY: both arguments are live places for the kernel to write to; 0 is this thread.
-    let result =
-        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut length) };
-    if result != 0 || head.is_null() || length != size_of::<Head>() {
-        return None;
-    }
-    // SAFETY: libc registered this head in memory that lives as long as the thread.
-    let found = unsafe { &*head };
+    let found = head::head()?;
     if found.offset != -(NODE_OFFSET as i64) || found.next.load(Ordering::Relaxed) == 0 {
         return None;
     }
@@ -135,16 +129,16 @@ fn begin() -> Option<&'static Thread> {
         let memory: *mut Thread = fork::wiped(size_of::<Thread>()).ok()?.cast();
         // SAFETY: a new mapping of that many bytes, and zeros are a thread that has not begun.
         thread = unsafe { &*memory };
+        thread.own.set(true);
         THREAD.set(thread);
     }
     // SAFETY: takes nothing.
     thread.id.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
     thread.process.set(std::process::id());
-    thread.head.set(head);
     // In a forked child: what its parent's thread was at.
     found.pending.store(0, Ordering::Relaxed);
     let entries = thread.entries.as_ptr().cast_mut();
-    thread.entries[0].store(head as u64, Ordering::Relaxed);
+    thread.entries[0].store(ptr::from_ref(found) as u64, Ordering::Relaxed);
     thread.top.store(entries, Ordering::Relaxed);
     thread.limit.set(entries.wrapping_add(LOCKS));
     if END.try_with(|_| ()).is_err() {
@@ -156,13 +150,6 @@ fn begin() -> Option<&'static Thread> {
 }
 
 impl Thread {
-    #[inline(always)]
-    pub(super) fn head(&self) -> &'static Head {
-        // SAFETY: set by `begin`, which is before any use of it, and libc's for as long as the
-        // thread lives.
-        unsafe { &*self.head.get() }
-    }
-
     // Relaxed, where it is the thread's own.
     #[inline(always)]
     fn top(&self) -> *mut AtomicU64 {
@@ -189,19 +176,18 @@ impl Thread {
 
     /// Where the next word goes; `None`: there is room for no more locks.
     #[inline(always)]
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self, head: &'static Head) -> Option<Place> {
         let top = self.top();
-        (top != self.limit.get()).then(|| self.place_above(top))
+        (top != self.limit.get()).then(|| self.place_above(head, top))
     }
 
     /// Where the next word goes. There is room.
-    pub(super) fn place_in_room(&self) -> Place {
-        self.place_above(self.top())
+    pub(super) fn place_in_room(&self, head: &'static Head) -> Place {
+        self.place_above(head, self.top())
     }
 
     #[inline(always)]
-    fn place_above(&self, top: *mut AtomicU64) -> Place {
-        let head = self.head();
+    fn place_above(&self, head: &'static Head, top: *mut AtomicU64) -> Place {
         let first = head.next.load(Ordering::Relaxed);
         // SAFETY: `top` points to an entry.
         let newest = unsafe { &*top }.load(Ordering::Relaxed);
@@ -307,10 +293,7 @@ impl Thread {
     /// Frees the memory of a thread that ends with nothing linked. (What is linked stays on record:
     /// the kernel has yet to walk it.)
     pub(super) fn free_if_done(&'static self) {
-        if ENDS.get()
-            && !ptr::eq(self, &NOT_BEGUN.0)
-            && (self.epoch.get() == 0 || self.linked() == 0)
-        {
+        if ENDS.get() && self.own.get() && self.linked() == 0 {
             THREAD.set(&NOT_BEGUN.0);
             THREADS.lock().retain(|thread| !ptr::eq(thread.0, self));
             // SAFETY: mapped by `begin` with this size, for this thread, which forgets it here.
