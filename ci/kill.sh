@@ -8,7 +8,7 @@
 source "$(dirname "$0")/lib.sh"
 
 # The code that users run, with the lines that the addresses of a failure belong to.
-export CARGO_PROFILE_RELEASE_DEBUG=line-tables-only
+export CARGO_PROFILE_RELEASE_DEBUG=1
 cargo test --quiet --release --test kill --no-run
 
 # First that it would find something: what is broken on purpose has to be found, by the states alone.

@@ -30,7 +30,8 @@ try() {
     fi
     (
         cd "$tree"
-        export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/mutants/build-$job"
+        # Incremental: one line differs from one mutant to the next.
+        export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$OLDPWD/target/mutants/build-$job" CARGO_INCREMENTAL=1
         cargo test --release --lib --no-run -q 2>build.log || { cat build.log; exit 99; }
         timeout 300 cargo test --release --lib "raw::$models::" -q -- --test-threads=1 >run.log 2>&1
     ) || status=$?
@@ -43,7 +44,12 @@ try() {
 
 # JOB: every so many-th of them.
 work() {
-    local failures=0 i
+    local failures=0 i build=target/mutants/build-$1
+    # What the models are built with, if they have been.
+    if [[ ! -d $build && -d target/loom/release ]]; then
+        mkdir -p "$build"
+        cp -a target/loom/release "$build/"
+    fi
     for ((i = 4 * $1; i < ${#mutants[@]}; i += 4 * jobs)); do
         try "$1" "${mutants[@]:i:4}" || failures=$((failures + 1))
     done
