@@ -7,6 +7,7 @@ pub(crate) mod ipc_channel;
 pub(crate) mod newest;
 pub(crate) mod pipe;
 pub(crate) mod posix_mq;
+pub(crate) mod process_sync;
 pub(crate) mod python;
 pub(crate) mod raw_sync;
 pub(crate) mod raw_sync_lock;

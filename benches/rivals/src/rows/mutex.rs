@@ -3,7 +3,7 @@
 use super::ours_mutex;
 use crate::harness::{Contender, Row};
 use crate::limits::pthread;
-use crate::rivals::{raw_sync_lock, threads};
+use crate::rivals::{process_sync, raw_sync_lock, threads};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
@@ -21,6 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Contender { name: "std (threads)", run: threads::std_alone },
             Contender { name: "parking_lot (threads)", run: threads::parking_lot_alone },
             Contender { name: "raw_sync", run: raw_sync_lock::lock_alone },
+            Contender { name: "process-sync", run: process_sync::lock_alone },
         ],
         absent: &[],
     };
@@ -42,6 +43,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Contender { name: "std (threads)", run: threads::std_contended },
             Contender { name: "parking_lot (threads)", run: threads::parking_lot_contended },
             Contender { name: "raw_sync", run: raw_sync_lock::lock_contended },
+            Contender { name: "process-sync", run: process_sync::lock_contended },
         ],
         ..std
     };
