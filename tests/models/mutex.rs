@@ -298,11 +298,13 @@ fn is_sound(shapes: &[((usize, u8), u8)], timed: bool) {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "takes long unoptimised: ci/models.sh")]
 fn nobody_sleeps_for_ever_whoever_is_killed() {
     is_sound(&[((3, 3), 1), ((3, 2), 2), ((4, 1), 2), ((4, 1), 3), ((3, 2), 0)], false);
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "takes long unoptimised: ci/models.sh")]
 fn nobody_sleeps_for_ever_where_waiters_lose_patience() {
     is_sound(&[((3, 2), 1), ((3, 2), 2), ((4, 1), 2)], true);
 }

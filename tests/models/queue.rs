@@ -682,6 +682,7 @@ fn is_sound(queue: Queue) {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "takes long unoptimised: ci/models.sh")]
 fn no_message_is_passed_over_or_delivered_twice_whoever_is_killed() {
     for queue in [
         plain(1, (2, 2), 1, 2),
@@ -696,6 +697,7 @@ fn no_message_is_passed_over_or_delivered_twice_whoever_is_killed() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "takes long unoptimised: ci/models.sh")]
 fn messages_of_dead_consumers_come_again() {
     for (queue, entries, returns) in [
         (plain(1, (1, 2), 2, 2), 1, false),
