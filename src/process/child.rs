@@ -70,6 +70,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// In a child that was just forked: it has no children yet.
+#[inline]
+pub(super) fn begin_without_children() {
+    CHILDREN.begin_with_none();
+}
+
 /// A child process, without its result: what [`Process`](super::Process) and [`active_children`]
 /// give.
 ///
@@ -88,10 +94,16 @@ pub struct Child(Arc<Record>);
 /// assert!(commons::process::active_children().is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[inline]
 pub fn active_children() -> Vec<Child> {
+    CHILDREN.lock_if_any().map_or_else(Vec::new, look_at_all)
+}
+
+fn look_at_all(children: MutexGuard<'_, Vec<Arc<Record>>>) -> Vec<Child> {
     // Not under the lock: who ends is taken from the list.
-    let children: Vec<_> = CHILDREN.lock().iter().cloned().map(Child).collect();
-    children.into_iter().filter(Child::is_alive).collect()
+    let all: Vec<_> = children.iter().cloned().map(Child).collect();
+    drop(children);
+    all.into_iter().filter(Child::is_alive).collect()
 }
 
 impl Child {

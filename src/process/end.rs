@@ -35,6 +35,7 @@ pub fn exit(code: i32) -> ! {
 }
 
 /// Ends a child of this crate's in an orderly way.
+#[inline]
 pub(super) fn end_child(code: i32) -> ! {
     let _ = io::stdout().flush();
     end_in_order();
@@ -55,6 +56,7 @@ pub(super) static OWN_HANDLERS: AtomicBool = AtomicBool::new(false);
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// What belongs to an orderly end.
+#[inline]
 fn end_in_order() {
     event!(info, "process shuts down");
     event!(debug, "runs finalizers of priority 0 and above");
@@ -80,6 +82,7 @@ pub(super) fn wait_at_exit() {
 }
 
 /// Ends the daemons among the children, and waits for all the others.
+#[inline]
 fn see_children_end() {
     let (daemons, others): (Vec<_>, Vec<_>) =
         active_children().into_iter().partition(|child| child.is_daemon());
@@ -87,6 +90,9 @@ fn see_children_end() {
     for daemon in &daemons {
         event!(info, "terminates daemon {}", daemon.name());
         let _ = daemon.terminate();
+    }
+    if daemons.is_empty() && others.is_empty() {
+        return;
     }
     let grace = Instant::now() + GRACE;
     for child in others {
