@@ -5,6 +5,7 @@
 //! that has happened, whatever becomes of their handles, and every start looks at all of them: so
 //! none stays a zombie.
 
+use super::carrier::Carrier;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Ended, signals};
 use crate::sys::tether::Tether;
@@ -57,6 +58,8 @@ struct Record {
     tether: Option<Tether>,
     name: Mutex<String>,
     end: Mutex<Option<End>>,
+    /// It is this child's as long as that may write to it.
+    carrier: Mutex<Option<Carrier>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +111,13 @@ fn look_at_all(children: MutexGuard<'_, Vec<Arc<Record>>>) -> Vec<Child> {
 
 impl Child {
     /// Makes a child that was just started known.
-    pub(super) fn register(pid: u32, pidfd: OwnedFd, name: String, tether: Option<Tether>) -> Self {
+    pub(super) fn register(
+        pid: u32,
+        pidfd: OwnedFd,
+        name: String,
+        tether: Option<Tether>,
+        carrier: Carrier,
+    ) -> Self {
         let child = Child(Arc::new(Record {
             pid,
             pidfd,
@@ -117,6 +126,7 @@ impl Child {
             tether,
             name: Mutex::new(name),
             end: Mutex::new(None),
+            carrier: Mutex::new(Some(carrier)),
         }));
         CHILDREN.lock().push(Arc::clone(&child.0));
         child
@@ -233,7 +243,7 @@ impl Child {
     }
 
     /// Whether the calling process started it.
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.0.epoch == fork::epoch()
     }
 
@@ -274,6 +284,7 @@ impl Child {
         let found = found.map_or(End::Unknown, |ended| End::Known(ended.into()));
         *end = Some(found);
         drop(end);
+        locked(&self.0.carrier).take();
         CHILDREN.lock().retain(|child| !Arc::ptr_eq(child, &self.0));
         Ok(found)
     }

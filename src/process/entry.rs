@@ -126,7 +126,7 @@ where
         caller,
         segments: segments.collect(),
         tickets: outgoing.tickets,
-        carrier: report.carrier().as_raw_fd(),
+        carrier: report.carrier()?.as_raw_fd(),
         collar: collar.as_ref().map(|collar| collar.as_fd().as_raw_fd()),
         identity,
         parent: (parent.index, parent.generation),
@@ -164,7 +164,7 @@ where
         process::end_and_reap(pid);
         Error::Process { what: "pidfd_open", source }
     })?;
-    let child = Child::register(pid, pidfd, name, tether);
+    let child = Child::register(pid, pidfd, name, tether, report.keep());
     Ok(launch::let_go(child, report, prepared, (argument, own), starting))
 }
 

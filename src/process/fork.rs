@@ -138,7 +138,7 @@ where
         let _ = process::wait(pidfd.as_fd(), true);
         return Err(error);
     }
-    let child = Child::register(pid, pidfd, name, tether);
+    let child = Child::register(pid, pidfd, name, tether, report.keep());
     Ok(launch::let_go(child, report, *prepared, (f, own), starting))
 }
 

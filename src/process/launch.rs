@@ -28,7 +28,7 @@ use crate::sys::{process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 
@@ -120,8 +120,13 @@ impl Report {
 
     /// Where the outcome goes.
     #[cfg(feature = "serde")]
-    pub(super) fn carrier(&self) -> BorrowedFd<'_> {
-        self.carrier.as_fd()
+    pub(super) fn carrier(&self) -> Result<BorrowedFd<'_>> {
+        self.carrier.descriptor().map_err(Error::os("memfd_create", "result"))
+    }
+
+    /// In the parent: keeps what carries the outcome from the next child, as long as it is there.
+    pub(super) fn keep(&self) -> Carrier {
+        self.carrier.clone()
     }
 
     /// Lets the child run, for which something was handed over or not.
