@@ -76,7 +76,7 @@ pub(super) fn wait_at_exit() {
         }
     }
     // Relaxed: no data. Called by one thread at a time; a child has what its parent asked for.
-    if !ASKED.swap(true, Relaxed) {
+    if !ASKED.load(Relaxed) && !ASKED.swap(true, Relaxed) {
         process::at_exit(handler);
     }
 }
@@ -84,15 +84,17 @@ pub(super) fn wait_at_exit() {
 /// Ends the daemons among the children, and waits for all the others.
 #[inline]
 fn see_children_end() {
+    let children = active_children();
+    if children.is_empty() {
+        event!(debug, "ends 0 daemons and waits for 0 children");
+        return;
+    }
     let (daemons, others): (Vec<_>, Vec<_>) =
-        active_children().into_iter().partition(|child| child.is_daemon());
+        children.into_iter().partition(|child| child.is_daemon());
     event!(debug, "ends {} daemons and waits for {} children", daemons.len(), others.len());
     for daemon in &daemons {
         event!(info, "terminates daemon {}", daemon.name());
         let _ = daemon.terminate();
-    }
-    if daemons.is_empty() && others.is_empty() {
-        return;
     }
     let grace = Instant::now() + GRACE;
     for child in others {

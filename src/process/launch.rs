@@ -24,7 +24,7 @@ use crate::sync::atomic::{
 use crate::sync::futex;
 use crate::sync::local::AtomicBool;
 use crate::sys::per_process::PerProcess;
-use crate::sys::{process, robust, time};
+use crate::sys::{fork, process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
 use std::io;
@@ -59,6 +59,19 @@ pub(super) struct Launch {
 
 // SAFETY: made of atomics.
 unsafe impl Shared for Launch {}
+
+impl Launch {
+    /// Whether anything was handed over, where the gate is open.
+    #[inline]
+    fn is_open(&self) -> Option<bool> {
+        // Acquire: what was handed over.
+        match self.gate.load(Acquire) {
+            OPEN => Some(true),
+            OPEN_FOR_NOTHING => Some(false),
+            _ => None,
+        }
+    }
+}
 
 /// How many bytes are few: as much as is next to the rest of it anyway.
 const FEW: usize = 128;
@@ -298,23 +311,23 @@ pub(super) fn let_go<R: Outcome, G>(
 
 /// In the child: waits until the parent has handed over, and says whether that was anything; `None`: the
 /// parent died before it did.
+#[inline]
 pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
-    let look = || match launch.gate.load(Acquire) {
-        // Acquire: what was handed over.
-        OPEN => Some(true),
-        OPEN_FOR_NOTHING => Some(false),
-        _ => None,
-    };
+    launch.is_open().or_else(|| wait_at_closed_gate(launch, parent))
+}
+
+#[cold]
+fn wait_at_closed_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
     let mut doubt = Doubt::default();
     let mut timed_out = false;
     loop {
-        if let Some(handed) = look() {
+        if let Some(handed) = launch.is_open() {
             return Some(handed);
         }
         let table = launch.attachment().core().table().ok()?;
         let Ok(Some(watch)) = table.watch(parent, timed_out, &mut doubt) else {
             table.pass_on(parent);
-            return look();
+            return launch.is_open();
         };
         // Relaxed: what was handed over is looked for above; a gate that opens meanwhile is no sleep.
         let _ = launch.gate.compare_exchange(0, AWAITED, Relaxed, Relaxed);
@@ -326,11 +339,11 @@ pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool>
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
 pub(super) fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
-    let own = process::own_id();
+    let generation = fork::generation();
     // The code of the value's type, too: nothing may unwind into what the parent was at.
     let work = || {
         let result = f();
-        if process::own_id() != own {
+        if fork::generation() != generation {
             // A copy that the closure has made of the child, whose result it is not.
             return i32::from(result.is_failure());
         }

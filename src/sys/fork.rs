@@ -114,26 +114,40 @@ struct Private {
     /// The thread that opens or closes a private descriptor, and the list is behind; or that forks; or
     /// 0. Keeps the two apart.
     changing: AtomicU32,
+    /// How often libc has forked this line of descent.
+    generation: AtomicU32,
     /// One above the highest entry ever used.
     used: AtomicUsize,
+    /// The other entries, where there were more than the first, which are never freed.
+    others: AtomicPtr<[AtomicI32; PRIVATE - FIRST]>,
     /// Descriptors that a forked child closes at once, as 0 or one above the number: the first ones.
     first: [AtomicI32; FIRST],
 }
 
 /// How many of them are next to the rest.
 const FIRST: usize = 16;
-/// The others.
-static OTHERS: [AtomicI32; PRIVATE - FIRST] = [const { AtomicI32::new(0) }; PRIVATE - FIRST];
 
 static LIST: Private = Private {
     changing: AtomicU32::new(0),
+    generation: AtomicU32::new(0),
     used: AtomicUsize::new(0),
+    others: AtomicPtr::new(core::ptr::null_mut()),
     first: [const { AtomicI32::new(0) }; FIRST],
 };
 
-/// All entries, used or not.
+/// All entries that there are, used or not.
 fn entries() -> impl Iterator<Item = &'static AtomicI32> {
-    LIST.first.iter().chain(&OTHERS)
+    // Acquire: pairs with the Release in `list`.
+    // SAFETY: null, or entries that are never freed.
+    let others = unsafe { LIST.others.load(Ordering::Acquire).as_ref() };
+    LIST.first.iter().chain(others.into_iter().flatten())
+}
+
+/// Tells a child that libc has forked from its parent, as long as it runs: costs nothing.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    // Relaxed: written before anything else runs in the child.
+    LIST.generation.load(Ordering::Relaxed)
 }
 
 thread_local! {
@@ -193,15 +207,24 @@ fn apart_from_forks<R>(change: impl FnOnce() -> R) -> R {
 }
 
 fn list(fd: &OwnedFd) -> io::Result<()> {
-    for (i, entry) in entries().enumerate() {
-        let listed = fd.as_raw_fd() + 1;
-        // Relaxed: a child's copy of memory is consistent with its parent's at the fork.
-        if entry.compare_exchange(0, listed, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            LIST.used.fetch_max(i + 1, Ordering::Relaxed);
-            return Ok(());
-        }
+    let listed = fd.as_raw_fd() + 1;
+    let in_free_one = || {
+        let free = entries().enumerate().find(|(_, entry)| {
+            // Relaxed: a child's copy of memory is consistent with its parent's at the fork.
+            entry.compare_exchange(0, listed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        free.map(|(i, _)| LIST.used.fetch_max(i + 1, Ordering::Relaxed))
+    };
+    if in_free_one().is_some() {
+        return Ok(());
     }
-    Err(io::Error::from_raw_os_error(libc::EMFILE))
+    if LIST.others.load(Ordering::Relaxed).is_null() {
+        let others: Box<[AtomicI32]> = (FIRST..PRIVATE).map(|_| AtomicI32::new(0)).collect();
+        let others = others.try_into().map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // Release: the entries. One thread at a time is here.
+        LIST.others.store(Box::into_raw(others), Ordering::Release);
+    }
+    in_free_one().map(drop).ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))
 }
 
 fn unlist(fd: &OwnedFd) {
@@ -240,6 +263,7 @@ extern "C" fn after_fork_in_parent() {
 /// Runs in every child that libc forks, before anything else does.
 extern "C" fn after_fork_in_child() {
     LIST.changing.store(0, Ordering::Relaxed);
+    LIST.generation.fetch_add(1, Ordering::Relaxed);
     let keep = KEEP.get().unwrap_or(&[]);
     let used = LIST.used.load(Ordering::Relaxed);
     for entry in entries().take(used) {

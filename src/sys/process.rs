@@ -21,13 +21,6 @@ pub(crate) fn open(pid: u32) -> io::Result<OwnedFd> {
     super::file::own(fd as libc::c_int)
 }
 
-/// The calling process's id.
-#[inline]
-pub(crate) fn own_id() -> u32 {
-    // SAFETY: takes nothing.
-    unsafe { libc::getpid() }.cast_unsigned()
-}
-
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
