@@ -10,7 +10,9 @@ use crate::sys::{file, fork};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
+#[cfg(feature = "serde")]
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 

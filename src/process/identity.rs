@@ -47,6 +47,7 @@ impl Identity {
     }
 
     /// In the child: is this from now on.
+    #[cfg(feature = "serde")]
     pub(super) fn assume(self) {
         *SELF.lock() = self;
     }
