@@ -295,9 +295,8 @@ pub(super) fn let_go<R: Outcome, G>(
     (gift, own): (G, Held<Launch>),
     starting: MutexGuard<'_, ()>,
 ) -> Process<R> {
-    let (something, handed) = hand_over(&prepared, gift);
-    // What the child has of this tells nobody of it, so it is no reason to settle down.
-    let _ = hand_over(&prepared, own);
+    // What the child has of the report tells nobody of it, so it is no reason to settle down.
+    let (something, handed) = hand_over(&prepared, gift, own);
     // The child has these by now, and its copy alone is to say that it lives.
     drop(prepared);
     report.open_gate(something);

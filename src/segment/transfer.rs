@@ -202,14 +202,21 @@ thread_local! {
 }
 
 /// In the parent: drops `gift` so that what it holds becomes the child's, and says whether it held
-/// anything. A panic of a destructor is given back with that.
-pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> (bool, std::thread::Result<()>) {
+/// anything; and then `own`, of which that is not asked. A panic of a destructor is given back.
+pub(crate) fn hand_over<G, O>(
+    prepared: &Prepared,
+    gift: G,
+    own: O,
+) -> (bool, std::thread::Result<()>) {
     let stamps = prepared.cores.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
     let outer = (CHILD.replace(stamps), HANDED.replace(false));
     // A destructor of the caller's that panics must not leave this thread handing over.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
+    let handed = HANDED.get();
+    let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(own)));
     CHILD.set(outer.0);
-    (HANDED.replace(outer.1), result)
+    HANDED.set(outer.1);
+    (handed, result.and(rest))
 }
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.
