@@ -42,8 +42,8 @@ pub(super) fn settle_put_off() {
     }
     let _settling = SETTLING.lock();
     if !is_none() {
-        // SAFETY: leaked by `settle_where_seen`, in this process, and taken back under the lock.
-        let mut places = unsafe { Box::from_raw(PUT_OFF.load(Ordering::Relaxed)) };
+        // SAFETY: leaked by `settle_where_seen`, in this process, and reached under the lock alone.
+        let places = unsafe { &mut *PUT_OFF.load(Ordering::Relaxed) };
         places.settle();
         // Only now: who finds none put off takes a place of its own.
         PUT_OFF.store(core::ptr::null_mut(), Ordering::Release);
