@@ -9,7 +9,7 @@ use common::{
     child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
     watchdog, watchdog_of,
 };
-use commons::process::{Builder, Resource, StartMethod};
+use commons::process::{self, Builder, Resource, StartMethod};
 use commons::spsc::{Ring, duplex, ring};
 use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -957,6 +958,80 @@ fn a_child_that_was_given_nothing_leaves_no_dead_participant() {
 }
 
 // ---- what a builder sets ----
+
+/// What children reach without being handed it.
+static SHARED: OnceLock<commons::Mutex<u64>> = OnceLock::new();
+
+#[test]
+fn a_child_that_was_handed_nothing_takes_part_once_it_uses_what_it_finds() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let mutex = SHARED.get_or_init(|| commons::Mutex::new(0).unwrap());
+        // Its threads come to it at the same time, and it hands on what it makes.
+        let child = Process::spawn(|| {
+            let mutex = SHARED.get().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| *mutex.lock().unwrap() += 1);
+                }
+            });
+            let (mut producer, mut consumer) = ring::<u64>(1).unwrap();
+            let grandchild = Process::spawn(move || {
+                *SHARED.get().unwrap().lock().unwrap() += 1;
+                producer.push(5).is_ok()
+            });
+            assert!(grandchild.unwrap().join().unwrap());
+            consumer.pop().unwrap()
+        });
+        assert_eq!(child.unwrap().join().unwrap(), 5);
+        assert_eq!(*mutex.lock().unwrap(), 5);
+        // What it holds is found with a dead one.
+        let child = Process::spawn(|| {
+            let _guard = SHARED.get().unwrap().lock().unwrap();
+            // SAFETY: takes an integer.
+            unsafe { libc::raise(libc::SIGKILL) };
+        });
+        assert!(matches!(child.unwrap().join(), Err(JoinError::Signaled { signal: 9 })));
+        assert!(mutex.lock().is_err(), "its owner died");
+    });
+}
+
+#[test]
+fn a_copy_that_a_closure_makes_of_its_child_says_nothing_for_it() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let child = Process::spawn(|| {
+            // SAFETY: one thread.
+            let copy = unsafe { libc::fork() };
+            if copy == 0 {
+                return 1;
+            }
+            let mut status = 0;
+            // SAFETY: `status` is live for the kernel to fill in.
+            assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+            assert_eq!(status, 0);
+            // SAFETY: takes an integer.
+            unsafe { libc::raise(libc::SIGKILL) };
+            2
+        });
+        let joined = child.unwrap().join();
+        assert!(matches!(joined, Err(JoinError::Signaled { signal: 9 })), "{joined:?}");
+    });
+}
+
+#[test]
+fn the_next_child_has_nothing_of_the_result_of_the_one_before() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        for bytes in [1 << 20, 129, 128, 1, 0, 200, 5 << 20, 130] {
+            let child = Process::spawn(move || vec![bytes as u8 | 1; bytes]).unwrap();
+            assert_eq!(child.join().unwrap(), vec![bytes as u8 | 1; bytes]);
+            // One that says nothing has no result, and certainly no older one.
+            let child: Process<Vec<u8>> = Process::spawn(|| process::exit(3)).unwrap();
+            assert!(matches!(child.join(), Err(JoinError::Exited { code: 3 })));
+        }
+    });
+}
 
 #[test]
 fn a_builder_sets_directory_environment_priority_and_limits() {

@@ -5,6 +5,7 @@
 //! that has happened, whatever becomes of their handles, and every start looks at all of them: so
 //! none stays a zombie.
 
+use super::carrier::Carrier;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Ended, signals};
 use crate::sys::tether::Tether;
@@ -57,6 +58,8 @@ struct Record {
     tether: Option<Tether>,
     name: Mutex<String>,
     end: Mutex<Option<End>>,
+    /// It is this child's as long as that may write to it.
+    carrier: Mutex<Option<Carrier>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +71,12 @@ enum End {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a child that was just forked: it has no children yet.
+#[inline]
+pub(super) fn begin_without_children() {
+    CHILDREN.begin_with_none();
 }
 
 /// A child process, without its result: what [`Process`](super::Process) and [`active_children`]
@@ -88,15 +97,27 @@ pub struct Child(Arc<Record>);
 /// assert!(commons::process::active_children().is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[inline]
 pub fn active_children() -> Vec<Child> {
+    CHILDREN.lock_if_any().map_or_else(Vec::new, look_at_all)
+}
+
+fn look_at_all(children: MutexGuard<'_, Vec<Arc<Record>>>) -> Vec<Child> {
     // Not under the lock: who ends is taken from the list.
-    let children: Vec<_> = CHILDREN.lock().iter().cloned().map(Child).collect();
-    children.into_iter().filter(Child::is_alive).collect()
+    let all: Vec<_> = children.iter().cloned().map(Child).collect();
+    drop(children);
+    all.into_iter().filter(Child::is_alive).collect()
 }
 
 impl Child {
     /// Makes a child that was just started known.
-    pub(super) fn register(pid: u32, pidfd: OwnedFd, name: String, tether: Option<Tether>) -> Self {
+    pub(super) fn register(
+        pid: u32,
+        pidfd: OwnedFd,
+        name: String,
+        tether: Option<Tether>,
+        carrier: Carrier,
+    ) -> Self {
         let child = Child(Arc::new(Record {
             pid,
             pidfd,
@@ -105,6 +126,7 @@ impl Child {
             tether,
             name: Mutex::new(name),
             end: Mutex::new(None),
+            carrier: Mutex::new(Some(carrier)),
         }));
         CHILDREN.lock().push(Arc::clone(&child.0));
         child
@@ -221,7 +243,7 @@ impl Child {
     }
 
     /// Whether the calling process started it.
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.0.epoch == fork::epoch()
     }
 
@@ -262,6 +284,7 @@ impl Child {
         let found = found.map_or(End::Unknown, |ended| End::Known(ended.into()));
         *end = Some(found);
         drop(end);
+        locked(&self.0.carrier).take();
         CHILDREN.lock().retain(|child| !Arc::ptr_eq(child, &self.0));
         Ok(found)
     }

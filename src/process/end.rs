@@ -35,6 +35,7 @@ pub fn exit(code: i32) -> ! {
 }
 
 /// Ends a child of this crate's in an orderly way.
+#[inline]
 pub(super) fn end_child(code: i32) -> ! {
     let _ = io::stdout().flush();
     end_in_order();
@@ -55,6 +56,7 @@ pub(super) static OWN_HANDLERS: AtomicBool = AtomicBool::new(false);
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// What belongs to an orderly end.
+#[inline]
 fn end_in_order() {
     event!(info, "process shuts down");
     event!(debug, "runs finalizers of priority 0 and above");
@@ -74,15 +76,21 @@ pub(super) fn wait_at_exit() {
         }
     }
     // Relaxed: no data. Called by one thread at a time; a child has what its parent asked for.
-    if !ASKED.swap(true, Relaxed) {
+    if !ASKED.load(Relaxed) && !ASKED.swap(true, Relaxed) {
         process::at_exit(handler);
     }
 }
 
 /// Ends the daemons among the children, and waits for all the others.
+#[inline]
 fn see_children_end() {
+    let children = active_children();
+    if children.is_empty() {
+        event!(debug, "ends 0 daemons and waits for 0 children");
+        return;
+    }
     let (daemons, others): (Vec<_>, Vec<_>) =
-        active_children().into_iter().partition(|child| child.is_daemon());
+        children.into_iter().partition(|child| child.is_daemon());
     event!(debug, "ends {} daemons and waits for {} children", daemons.len(), others.len());
     for daemon in &daemons {
         event!(info, "terminates daemon {}", daemon.name());

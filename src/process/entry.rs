@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "finds a function by where it is")]
 
 use super::builder::Builder;
+use super::carrier::Carrier;
 use super::child::Child;
 use super::end::{OWN_HANDLERS, end_child, wait_at_exit};
 use super::handle::Process;
@@ -125,7 +126,7 @@ where
         caller,
         segments: segments.collect(),
         tickets: outgoing.tickets,
-        carrier: report.carrier().as_raw_fd(),
+        carrier: report.carrier()?.as_raw_fd(),
         collar: collar.as_ref().map(|collar| collar.as_fd().as_raw_fd()),
         identity,
         parent: (parent.index, parent.generation),
@@ -163,7 +164,7 @@ where
         process::end_and_reap(pid);
         Error::Process { what: "pidfd_open", source }
     })?;
-    let child = Child::register(pid, pidfd, name, tether);
+    let child = Child::register(pid, pidfd, name, tether, report.keep());
     Ok(launch::let_go(child, report, prepared, (argument, own), starting))
 }
 
@@ -244,14 +245,14 @@ fn be(letter: Letter, argument: &[u8]) -> ! {
         // Open for as long as the process is.
         std::mem::forget(collar);
     }
-    let carrier = exec::take(letter.carrier).map(File::from);
+    let carrier = exec::take(letter.carrier).map(|fd| Carrier::inherited(File::from(fd)));
     let code = segments(letter.segments).and_then(|(cores, mut prepared)| {
         let carrier = carrier.ok_or("the file for the result was not inherited")?;
         prepared.settle();
         segment::unpack(cores, letter.tickets, || {
             let report = Report::handed(&segment::first()?, carrier).map_err(text)?;
             let (index, generation) = letter.parent;
-            if !wait_at_gate(&report.launch, Stamp { index, generation }) {
+            if wait_at_gate(&report.launch, Stamp { index, generation }).is_none() {
                 process::exit_now(1);
             }
             prepared.prefault();

@@ -129,12 +129,25 @@ impl fmt::Debug for Finalizer {
     }
 }
 
+/// In a child that was just forked: nothing is to be done at its end yet.
+#[inline]
+pub(super) fn begin_without_finalizers() {
+    PENDING.begin_with_none();
+}
+
 /// At the end of the process: does what is pending of at least this priority.
+#[inline]
 pub(super) fn run_pending(least: i32) {
+    if PENDING.lock_if_any().is_some() {
+        run_all(least);
+    }
+}
+
+fn run_all(least: i32) {
     loop {
         // Under no lock: what is done may make and run others.
         let next = {
-            let mut pending = PENDING.lock();
+            let Some(mut pending) = PENDING.lock_if_any() else { return };
             let order = |i: &usize| pending[*i].priority;
             // Of several, `max_by_key` gives the last.
             let next = (0..pending.len()).filter(|i| order(i) >= Some(least)).max_by_key(order);

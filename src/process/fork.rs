@@ -4,22 +4,26 @@
 //!    ([`Prepared`]), so the child is somebody from its first instruction.
 //! 2. It forks. Where other threads run, the child first takes the [`locks`](super::locks) of the
 //!    standard library that they may have had; if it hangs at that, it is ended, and there is another.
-//! 3. The child makes the places its own and waits at the gate.
+//! 3. The child sets itself up and waits at the gate.
 //! 4. The parent drops its copy of the closure in transfer mode: what the closure holds becomes the
 //!    child's ([`launch::let_go`]). Then it opens the gate.
-//! 5. The child maps the memory of what it was handed, runs the closure, writes down the outcome, says
-//!    so, and ends.
+//! 5. The child makes the places its own that it needs, maps the memory of what it was handed, runs the
+//!    closure, writes down the outcome, says so, and ends.
+//!
+//! Every page that the child touches is a fault, and most of what a start takes. So the parent does
+//! beforehand what it can, and the child leaves alone what it does not need.
 
 #![allow(unsafe_code, reason = "forks")]
 
 use super::builder::Builder;
-use super::child::Child;
+use super::child::{Child, begin_without_children};
 use super::end::{OWN_HANDLERS, end_child, wait_at_exit};
+use super::finalizer::begin_without_finalizers;
 use super::handle::Process;
 use super::launch::{self, IN_CHILD, Report, STARTING, begin, wait_at_gate};
 use super::locks::Trial;
 #[cfg(feature = "serde")]
-use super::method::{self, StartMethod};
+use super::method;
 use super::outcome::Outcome;
 use super::panics;
 use crate::segment::Prepared;
@@ -30,6 +34,7 @@ use crate::sys::fork::{self, Side};
 use crate::sys::tether::tether;
 use crate::sys::{process, task};
 use crate::{Error, Result};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 /// Starts a child that runs `f`.
@@ -50,7 +55,10 @@ where
     let own = report.launch.again()?;
     let core = report.attachment().core();
     let parent = core.membership()?.stamp();
-    let mut prepared = Prepared::new(core)?;
+    let prepared = Box::new(Prepared::new(core)?);
+    let identity = identity.preset();
+    #[cfg(feature = "serde")]
+    let method = method::preset();
 
     let tied =
         if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
@@ -66,7 +74,11 @@ where
     }
     let mut trial = Trial::new();
     let (pid, pidfd) = loop {
-        let printing = trial.hold();
+        // A thread that is alone has all locks, and what it printed has to be printed all the same.
+        let printing = (others > 0).then(|| trial.hold());
+        if printing.is_none() {
+            let _ = io::stdout().flush();
+        }
         // SAFETY: of the locks that the child relies on, those of the standard library are held by this
         // thread or taken by the child, the allocator's are libc's business, and the crate's own are per
         // process.
@@ -82,20 +94,23 @@ where
                 }
                 IN_CHILD.store(true, Relaxed);
                 OWN_HANDLERS.store(false, Relaxed);
-                prepared.settle();
-                identity.assume();
+                begin_without_children();
+                begin_without_finalizers();
+                identity.put_in_place();
                 #[cfg(feature = "serde")]
-                method::force_start_method(StartMethod::Fork);
+                method.put_in_place();
                 if let Some(environment) = environment {
                     environment.put_in_place();
                 }
                 let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
                 let set_up = setup.apply();
                 let ready = if plain { set_up.is_ok() } else { report.say_set_up(set_up) };
-                if !tied || !ready || !wait_at_gate(&report.launch, parent) {
-                    process::exit_now(1);
+                let gate = if tied && ready { wait_at_gate(&report.launch, parent) } else { None };
+                match gate {
+                    Some(true) => prepared.settle_down(),
+                    Some(false) => prepared.settle_where_seen(),
+                    None => process::exit_now(1),
                 }
-                prepared.prefault();
                 event!(info, "child process runs its closure");
                 end_child(launch::run(f, &report))
             }
@@ -123,8 +138,8 @@ where
         let _ = process::wait(pidfd.as_fd(), true);
         return Err(error);
     }
-    let child = Child::register(pid, pidfd, name, tether);
-    Ok(launch::let_go(child, report, prepared, (f, own), starting))
+    let child = Child::register(pid, pidfd, name, tether, report.keep());
+    Ok(launch::let_go(child, report, *prepared, (f, own), starting))
 }
 
 /// Says that a fork copies one thread of several, the first time that somebody listens.

@@ -223,7 +223,9 @@ impl<R: Outcome> Process<R> {
     /// What came of a child that has ended like this.
     fn result(&self, ended: io::Result<ExitStatus>) -> Result<R, JoinError> {
         let ended = match ended {
-            Err(error) if self.child.is_alive() => return Err(error.into()),
+            Err(error) if !self.child.is_ours() || self.child.is_alive() => {
+                return Err(error.into());
+            }
             ended => ended,
         };
         match self.report.read()? {

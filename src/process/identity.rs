@@ -1,7 +1,7 @@
 //! Who a process is: its name, whether it is a daemon, and who started it.
 
 use super::child::ExitStatus;
-use crate::sys::per_process::PerProcess;
+use crate::sys::per_process::{PerProcess, Preset};
 use crate::sys::process;
 use crate::sys::time;
 use std::fmt;
@@ -47,8 +47,14 @@ impl Identity {
     }
 
     /// In the child: is this from now on.
+    #[cfg(feature = "serde")]
     pub(super) fn assume(self) {
         *SELF.lock() = self;
+    }
+
+    /// In the parent: what a child is to be.
+    pub(super) fn preset(self) -> Preset<Identity> {
+        SELF.preset(self)
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "refers to shared memory")]
 
 use super::builder::Builder;
+use super::carrier::Carrier;
 use super::child::{Child, active_children};
 use super::handle::Process;
 use super::identity::{self, Identity};
@@ -23,13 +24,11 @@ use crate::sync::atomic::{
 use crate::sync::futex;
 use crate::sync::local::AtomicBool;
 use crate::sys::per_process::PerProcess;
-use crate::sys::{file, process, robust, time};
+use crate::sys::{fork, process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 
@@ -37,7 +36,8 @@ use std::sync::MutexGuard;
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Launch {
-    /// 0: closed; 1: the child may run. Written by the parent.
+    /// 0: closed; [`AWAITED`]: closed, and the child sleeps, who writes that; [`OPEN`] and
+    /// [`OPEN_FOR_NOTHING`]: the child may run. Written by the parent.
     gate: AtomicU32,
     /// 0: the child is setting itself up; [`SET_UP`]; above: the number of the step that failed, and
     /// 2. Written by the child, where the parent waits for it.
@@ -50,14 +50,36 @@ pub(super) struct Launch {
     /// the child, where the parent waits for it.
     pub(super) free: AtomicU32,
     reserved: AtomicU32,
-    /// Bytes of the outcome in the file that carries it. Written by the child.
+    /// Bytes of the outcome, which are here if they are few, and else in the file that carries it.
+    /// Written by the child.
     length: AtomicU64,
+    /// Written by the child.
+    few: [AtomicU64; FEW / 8],
 }
 
 // SAFETY: made of atomics.
 unsafe impl Shared for Launch {}
 
+impl Launch {
+    /// Whether anything was handed over, where the gate is open.
+    #[inline]
+    fn is_open(&self) -> Option<bool> {
+        // Acquire: what was handed over.
+        match self.gate.load(Acquire) {
+            OPEN => Some(true),
+            OPEN_FOR_NOTHING => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// How many bytes are few: as much as is next to the rest of it anyway.
+const FEW: usize = 128;
+
 const OPEN: u32 = 1;
+/// The same, and nothing was handed over.
+const OPEN_FOR_NOTHING: u32 = 2;
+const AWAITED: u32 = 3;
 const SET_UP: u32 = 1;
 const RETURNED: u32 = 1;
 const PANICKED: u32 = 2;
@@ -74,7 +96,7 @@ pub(super) static IN_CHILD: AtomicBool = AtomicBool::new(false);
 pub(super) struct Report {
     pub(super) launch: Held<Launch>,
     /// Carries the outcome, of any size.
-    carrier: File,
+    carrier: Carrier,
 }
 
 impl Report {
@@ -84,18 +106,17 @@ impl Report {
         let offset = plan.place::<Launch>()?;
         let launch = Held::<Launch>::new(Location::Unnamed.make(info, plan, |blank| {
             let [gate, setup, reason, outcome, free, reserved] = [const { AtomicU32::new(0) }; 6];
-            let length = AtomicU64::new(0);
-            blank.put(offset, Launch { gate, setup, reason, outcome, free, reserved, length });
+            let (length, few) = (AtomicU64::new(0), [const { AtomicU64::new(0) }; FEW / 8]);
+            let launch = Launch { gate, setup, reason, outcome, free, reserved, length, few };
+            blank.put(offset, launch);
             Ok(())
         })?)?;
-        let carrier =
-            file::memory(c"commons result").map_err(Error::os("memfd_create", "result"))?;
-        Ok(Report { launch, carrier: File::from(carrier) })
+        Ok(Report { launch, carrier: Carrier::new()? })
     }
 
     /// In a child: what its parent made.
     #[cfg(feature = "serde")]
-    pub(super) fn handed(used: &crate::segment::Used, carrier: File) -> Result<Self> {
+    pub(super) fn handed(used: &crate::segment::Used, carrier: Carrier) -> Result<Self> {
         let launch = Held::<Launch>::new(Location::Handed(used).open(info())?)?;
         Ok(Report { launch, carrier })
     }
@@ -103,8 +124,7 @@ impl Report {
     /// Another handle to it.
     #[cfg(feature = "serde")]
     pub(super) fn again(&self) -> Result<Self> {
-        let carrier = self.carrier.try_clone().map_err(Error::os("dup", "result"))?;
-        Ok(Report { launch: self.launch.again()?, carrier })
+        Ok(Report { launch: self.launch.again()?, carrier: self.carrier.clone() })
     }
 
     pub(super) fn attachment(&self) -> &Attachment {
@@ -113,15 +133,22 @@ impl Report {
 
     /// Where the outcome goes.
     #[cfg(feature = "serde")]
-    pub(super) fn carrier(&self) -> BorrowedFd<'_> {
-        self.carrier.as_fd()
+    pub(super) fn carrier(&self) -> Result<BorrowedFd<'_>> {
+        self.carrier.descriptor().map_err(Error::os("memfd_create", "result"))
     }
 
-    /// Lets the child run.
-    pub(super) fn open_gate(&self) {
+    /// In the parent: keeps what carries the outcome from the next child, as long as it is there.
+    pub(super) fn keep(&self) -> Carrier {
+        self.carrier.clone()
+    }
+
+    /// Lets the child run, for which something was handed over or not.
+    pub(super) fn open_gate(&self, handed: bool) {
+        let open = if handed { OPEN } else { OPEN_FOR_NOTHING };
         // Release: what was handed over, to the Acquire in `wait_at_gate`.
-        self.launch.gate.store(OPEN, Release);
-        futex::wake(&self.launch.gate, u32::MAX);
+        if self.launch.gate.swap(open, Release) == AWAITED {
+            futex::wake(&self.launch.gate, u32::MAX);
+        }
     }
 
     /// In the child: says that what it was to run on could not be made of what came.
@@ -181,7 +208,17 @@ impl Report {
     /// In the child: says what came of its closure.
     /// False: there is no room for it.
     fn write(&self, outcome: u32, bytes: &[u8]) -> bool {
-        let written = self.carrier.write_all_at(bytes, 0).is_ok();
+        let written = if bytes.len() > FEW {
+            self.carrier.write(bytes).is_ok()
+        } else {
+            for (word, bytes) in self.launch.few.iter().zip(bytes.chunks(8)) {
+                let mut padded = [0; 8];
+                padded[..bytes.len()].copy_from_slice(bytes);
+                // Relaxed: as the bytes of the file.
+                word.store(u64::from_le_bytes(padded), Relaxed);
+            }
+            true
+        };
         if written {
             self.launch.length.store(bytes.len() as u64, Relaxed);
             // Release: the bytes, to the Acquire in `read`.
@@ -202,9 +239,16 @@ impl Report {
     pub(super) fn read(&self) -> io::Result<Option<Result<Vec<u8>, JoinError>>> {
         // Acquire: what the child wrote before it said so.
         let outcome = self.launch.outcome.load(Acquire);
-        // The child may be hostile or damaged: believe no length that the file does not have.
-        let length = self.launch.length.load(Relaxed).min(self.carrier.metadata()?.len());
-        let bytes = file::read(self.carrier.as_fd(), length)?;
+        let bytes = match usize::try_from(self.launch.length.load(Relaxed)) {
+            Ok(length @ ..=FEW) => {
+                let words = self.launch.few.iter().map(|word| word.load(Relaxed).to_le_bytes());
+                let mut bytes: Vec<_> = words.take(length.div_ceil(8)).flatten().collect();
+                bytes.truncate(length);
+                bytes
+            }
+            Ok(length) => self.carrier.read(length)?,
+            Err(_) => return Err(io::ErrorKind::OutOfMemory.into()),
+        };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(match outcome {
             RETURNED => Some(Ok(bytes)),
@@ -221,7 +265,7 @@ impl Report {
 
 /// What the shared part of a start is.
 fn info() -> ObjectInfo {
-    ObjectInfo::of::<Launch>(Kind::Process, 1)
+    ObjectInfo::of::<Launch>(Kind::Process, 2)
 }
 
 /// What a child is going to be, if this thread may start one.
@@ -241,19 +285,21 @@ pub(super) fn begin(builder: &mut Builder) -> Result<(String, Identity)> {
     Ok((name.clone(), Identity::of_child(name, path, builder.daemon)))
 }
 
-/// In the parent, the last of a start: hands over what `gift` holds and lets the child run. `starting` is the
-/// right to start, which ends then. A destructor in the gift that panicked goes on panicking.
+/// In the parent, the last of a start: hands over what `gift` holds, and the child's own handle of the
+/// report, and lets the child run. `starting` is the right to start, which ends then. A destructor in the
+/// gift that panicked goes on panicking.
 pub(super) fn let_go<R: Outcome, G>(
     child: Child,
     report: Report,
     prepared: Prepared,
-    gift: G,
+    (gift, own): (G, Held<Launch>),
     starting: MutexGuard<'_, ()>,
 ) -> Process<R> {
-    let handed = hand_over(&prepared, gift);
+    // What the child has of the report tells nobody of it, so it is no reason to settle down.
+    let (something, handed) = hand_over(&prepared, gift, own);
     // The child has these by now, and its copy alone is to say that it lives.
     drop(prepared);
-    report.open_gate();
+    report.open_gate(something);
     drop(starting);
     event!(debug, "started {child}");
     if let Err(panic) = handed {
@@ -262,29 +308,44 @@ pub(super) fn let_go<R: Outcome, G>(
     Process::new(child, report)
 }
 
-/// In the child: waits until the parent has handed over; false: the parent died before it did.
-pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> bool {
-    let Ok(table) = launch.attachment().core().table() else { return false };
+/// In the child: waits until the parent has handed over, and says whether that was anything; `None`: the
+/// parent died before it did.
+#[inline]
+pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
+    launch.is_open().or_else(|| wait_at_closed_gate(launch, parent))
+}
+
+#[cold]
+fn wait_at_closed_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
     let mut doubt = Doubt::default();
     let mut timed_out = false;
-    // Acquire: what was handed over.
-    while launch.gate.load(Acquire) != OPEN {
+    loop {
+        if let Some(handed) = launch.is_open() {
+            return Some(handed);
+        }
+        let table = launch.attachment().core().table().ok()?;
         let Ok(Some(watch)) = table.watch(parent, timed_out, &mut doubt) else {
             table.pass_on(parent);
-            return launch.gate.load(Acquire) == OPEN;
+            return launch.is_open();
         };
+        // Relaxed: what was handed over is looked for above; a gate that opens meanwhile is no sleep.
+        let _ = launch.gate.compare_exchange(0, AWAITED, Relaxed, Relaxed);
         let until = time::now() + watch.slice;
-        futex::wait_either((&launch.gate, 0), watch.beacon, Some(until));
+        futex::wait_either((&launch.gate, AWAITED), watch.beacon, Some(until));
         timed_out = time::now() >= until;
     }
-    true
 }
 
 /// In the child: runs the closure, writes down what came of it, and gives the exit code.
 pub(super) fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
+    let generation = fork::generation();
     // The code of the value's type, too: nothing may unwind into what the parent was at.
     let work = || {
         let result = f();
+        if fork::generation() != generation {
+            // A copy that the closure has made of the child, whose result it is not.
+            return i32::from(result.is_failure());
+        }
         match result.encode() {
             Ok(bytes) if report.write(RETURNED, &bytes) => i32::from(result.is_failure()),
             Ok(bytes) => {

@@ -1,7 +1,7 @@
 //! How functions with an argument are started.
 
 use super::builder::Builder;
-use crate::sys::per_process::PerProcess;
+use crate::sys::per_process::{PerProcess, Preset};
 use std::fmt;
 use std::str::FromStr;
 
@@ -103,6 +103,11 @@ pub fn set_start_method(method: StartMethod) -> Result<(), StartMethodError> {
             Ok(())
         }
     }
+}
+
+/// In a parent: what a child is to have that is forked.
+pub(super) fn preset() -> Preset<Option<StartMethod>> {
+    CHOSEN.preset(Some(StartMethod::Fork))
 }
 
 /// Chooses the method anew, or (`None`) goes back to the default, which can be chosen from once more.

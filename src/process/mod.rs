@@ -50,6 +50,7 @@ macro_rules! event {
 }
 
 mod builder;
+mod carrier;
 mod child;
 mod end;
 #[cfg(feature = "serde")]

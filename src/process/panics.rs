@@ -39,7 +39,7 @@ pub(super) struct Panic {
 pub(super) fn watch() {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     // Relaxed: called by one thread at a time. A thread that panics may not change hooks.
-    if thread::panicking() || WATCHED.swap(true, Relaxed) {
+    if WATCHED.load(Relaxed) || thread::panicking() || WATCHED.swap(true, Relaxed) {
         return;
     }
     let previous = panic::take_hook();

@@ -153,7 +153,13 @@ impl Core {
     pub(crate) fn membership(&self) -> Result<&Arc<Membership>> {
         let membership = match self.membership_if_any() {
             Some(membership) => membership,
-            None => self.install(Membership::join(&self.mapping, &self.geometry)?),
+            None => {
+                transfer::settle_put_off();
+                match self.membership_if_any() {
+                    Some(membership) => membership,
+                    None => self.install(Membership::join(&self.mapping, &self.geometry)?),
+                }
+            }
         };
         member::arm(membership);
         Ok(membership)

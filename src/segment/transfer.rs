@@ -5,19 +5,50 @@
 //! from its first instruction. After the fork the parent drops its copy of the child's closure in
 //! *transfer mode*: each handle in it, instead of giving its claim back, writes the child's stamp
 //! where its own was. Only then is the child let go.
+//!
+//! A child makes its places its own before it runs anything, but for those in segments without a name
+//! where it was handed nothing: these it has, and makes its own with its first use of the segment
+//! ([`settle_put_off`]). Most children are handed nothing, and have better things to do.
+
+#![allow(unsafe_code, reason = "places that were put off are behind an atomic pointer")]
 
 use super::{Core, for_each_block};
 use crate::member::{PlaceTaken, Stamp};
-use crate::sys::fork::PrivateDescriptor;
+use crate::sync::local::{AtomicPtr, AtomicU32, Ordering};
+use crate::sys::fork::{self, PrivateDescriptor};
 use crate::sys::per_process::PerProcess;
 use crate::{Error, Result};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 #[cfg(feature = "serde")]
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
 /// The segments in which this process may have handles.
 static KNOWN: PerProcess<Vec<Weak<Core>>> = PerProcess::new();
+
+/// The places of this process that it has not made its own yet, and the epoch that they are of.
+static PUT_OFF: AtomicPtr<Prepared> = AtomicPtr::new(core::ptr::null_mut());
+static PUT_OFF_IN: AtomicU32 = AtomicU32::new(0);
+/// Held by the thread that makes them so.
+static SETTLING: PerProcess<()> = PerProcess::new();
+
+/// Makes places that were put off this process's own.
+pub(super) fn settle_put_off() {
+    // Acquire: pairs with the Release below, after which the places are there.
+    let is_none = || PUT_OFF.load(Ordering::Acquire).is_null();
+    // Relaxed: written by the first thread of a process, before it has others.
+    if is_none() || PUT_OFF_IN.load(Ordering::Relaxed) != fork::epoch() {
+        return;
+    }
+    let _settling = SETTLING.lock();
+    if !is_none() {
+        // SAFETY: leaked by `settle_where_seen`, in this process, and reached under the lock alone.
+        let places = unsafe { &mut *PUT_OFF.load(Ordering::Relaxed) };
+        places.settle();
+        // Only now: who finds none put off takes a place of its own.
+        PUT_OFF.store(core::ptr::null_mut(), Ordering::Release);
+    }
+}
 
 /// Notes a segment in which this process has handles.
 pub(super) fn register(core: &Arc<Core>) {
@@ -27,8 +58,15 @@ pub(super) fn register(core: &Arc<Core>) {
 }
 
 /// At the end of a child that runs no destructors: leaves the segments in which it has nothing.
+#[inline]
 pub(crate) fn leave_all() {
-    for core in KNOWN.lock().iter().filter_map(Weak::upgrade) {
+    if let Some(known) = KNOWN.lock_if_any() {
+        leave(&known);
+    }
+}
+
+fn leave(known: &[Weak<Core>]) {
+    for core in known.iter().filter_map(Weak::upgrade) {
         if let Some(membership) = core.membership_if_any() {
             membership.leave_if_idle();
         }
@@ -40,15 +78,21 @@ pub(crate) fn leave_all() {
 pub(crate) struct Prepared {
     cores: Vec<(Arc<Core>, Stamp)>,
     locks: Vec<PrivateDescriptor>,
+    /// The child's epoch, where it is forked.
+    epoch: u32,
 }
 
 impl Prepared {
+    fn none() -> Self {
+        Prepared { cores: Vec::new(), locks: Vec::new(), epoch: fork::epoch_of_child() }
+    }
+
     /// Takes a place for one child in `always` and in every segment in which this process has
     /// handles.
     pub(crate) fn new(always: &Arc<Core>) -> Result<Self> {
         let known: Vec<_> = KNOWN.lock().iter().filter_map(Weak::upgrade).collect();
         let used = known.into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
-        let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
+        let mut prepared = Prepared::none();
         prepared.add(always.clone())?;
         for core in used {
             match prepared.add(core) {
@@ -63,7 +107,7 @@ impl Prepared {
     /// Takes a place for one child in each of these segments, and in no other.
     #[cfg(feature = "serde")]
     pub(crate) fn among(cores: Vec<Arc<Core>>) -> Result<Self> {
-        let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
+        let mut prepared = Prepared::none();
         cores.into_iter().try_for_each(|core| prepared.add(core))?;
         Ok(prepared)
     }
@@ -85,7 +129,7 @@ impl Prepared {
     /// with the descriptor that locks it.
     #[cfg(feature = "serde")]
     pub(crate) fn inherited(places: Vec<(Arc<Core>, Stamp, OwnedFd)>) -> Result<Self> {
-        let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
+        let mut prepared = Prepared::none();
         for (core, stamp, lock) in places {
             let lock = PrivateDescriptor::open(|| Ok(lock));
             prepared.locks.push(lock.map_err(Error::os("dup", core.name()))?);
@@ -114,6 +158,27 @@ impl Prepared {
         }
     }
 
+    /// In a child that was handed something: makes all places its own.
+    pub(crate) fn settle_down(mut self) {
+        self.settle();
+        self.prefault();
+    }
+
+    /// In a child that was handed nothing, before it has a second thread: makes the places in segments
+    /// with a name its own, for others see who is there, and puts off the rest.
+    pub(crate) fn settle_where_seen(mut self: Box<Self>) {
+        KNOWN.begin_with_none();
+        let is_seen = |(core, _): &(Arc<Core>, Stamp)| core.is_named();
+        while let Some(seen) = self.cores.iter().position(is_seen) {
+            let places = vec![self.cores.swap_remove(seen)];
+            let locks = vec![self.locks.swap_remove(seen)];
+            Prepared { cores: places, locks, epoch: self.epoch }.settle();
+        }
+        PUT_OFF_IN.store(self.epoch, Ordering::Relaxed);
+        // Release: to the Acquire in `settle_put_off`. What was there is the parent's.
+        PUT_OFF.store(Box::into_raw(self), Ordering::Release);
+    }
+
     /// In the child, once it has been handed what it gets: maps the memory of that, which a fork
     /// leaves unmapped, so that no first use pays for it.
     pub(crate) fn prefault(self) {
@@ -132,17 +197,26 @@ impl Prepared {
 
 thread_local! {
     static CHILD: RefCell<Vec<(*const Core, Stamp)>> = const { RefCell::new(Vec::new()) };
+    /// Whether anything was handed over.
+    static HANDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// In the parent: drops `gift` so that what it holds becomes the child's. A panic of a destructor is
-/// given back.
-pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> std::thread::Result<()> {
+/// In the parent: drops `gift` so that what it holds becomes the child's, and says whether it held
+/// anything; and then `own`, of which that is not asked. A panic of a destructor is given back.
+pub(crate) fn hand_over<G, O>(
+    prepared: &Prepared,
+    gift: G,
+    own: O,
+) -> (bool, std::thread::Result<()>) {
     let stamps = prepared.cores.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
-    let outer = CHILD.replace(stamps);
+    let outer = (CHILD.replace(stamps), HANDED.replace(false));
     // A destructor of the caller's that panics must not leave this thread handing over.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
-    CHILD.set(outer);
-    result
+    let handed = HANDED.get();
+    let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(own)));
+    CHILD.set(outer.0);
+    HANDED.set(outer.1);
+    (handed, result.and(rest))
 }
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.
@@ -150,7 +224,11 @@ pub(crate) fn child_stamp(core: &Arc<Core>) -> Option<Stamp> {
     // A thread that drops its handles among its last thread-local values hands nothing over.
     let stamp = CHILD.try_with(|stamps| {
         let stamps = stamps.borrow();
-        stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core)).map(|(_, stamp)| *stamp)
+        let child = stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core));
+        child.map(|(_, stamp)| {
+            HANDED.set(true);
+            *stamp
+        })
     });
     stamp.ok().flatten()
 }

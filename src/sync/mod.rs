@@ -63,7 +63,7 @@ pub(crate) use imp::*;
 #[cfg(not(all(test, loom)))]
 pub(crate) mod local {
     pub(crate) use core::sync::atomic::{
-        AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
         compiler_fence,
     };
 }

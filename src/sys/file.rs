@@ -186,6 +186,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, length: u64) -> io::Result<Vec<u8>> {
     let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    super::map::populate(bytes.spare_capacity_mut());
     while bytes.len() < length {
         let (have, left) = (bytes.len(), length - bytes.len());
         let to = bytes.spare_capacity_mut()[..left].as_mut_ptr().cast();

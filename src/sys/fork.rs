@@ -41,6 +41,13 @@ pub(crate) fn epoch() -> u32 {
     }
 }
 
+/// The epoch of every child that this process forks; and of this process, where it is such a child and
+/// has not asked for its epoch yet.
+pub(crate) fn epoch_of_child() -> u32 {
+    // Relaxed: changes when a process asks for its epoch for the first time, and no more.
+    LAST.load(Ordering::Relaxed) + 1
+}
+
 #[cold]
 fn begin() -> u32 {
     if core::ptr::eq(epoch_word(), &raw const NO_EPOCH) {
@@ -101,13 +108,47 @@ fn install_page() {
 
 /// How many descriptors can be private; more than a process can usefully be a member of.
 const PRIVATE: usize = 8192;
-/// Descriptors that a forked child closes at once, as -1 or the number.
-static PRIVATE_DESCRIPTORS: [AtomicI32; PRIVATE] = [const { AtomicI32::new(-1) }; PRIVATE];
-/// One above the highest entry ever used.
-static PRIVATE_USED: AtomicUsize = AtomicUsize::new(0);
-/// The thread that opens or closes a private descriptor, and the list is behind; or that forks; or 0.
-/// Keeps the two apart.
-static CHANGING: AtomicU32 = AtomicU32::new(0);
+/// What a fork and a forked child write, together: each page of it is a fault.
+#[repr(C, align(64))]
+struct Private {
+    /// The thread that opens or closes a private descriptor, and the list is behind; or that forks; or
+    /// 0. Keeps the two apart.
+    changing: AtomicU32,
+    /// How often libc has forked this line of descent.
+    generation: AtomicU32,
+    /// One above the highest entry ever used.
+    used: AtomicUsize,
+    /// The other entries, where there were more than the first, which are never freed.
+    others: AtomicPtr<[AtomicI32; PRIVATE - FIRST]>,
+    /// Descriptors that a forked child closes at once, as 0 or one above the number: the first ones.
+    first: [AtomicI32; FIRST],
+}
+
+/// How many of them are next to the rest.
+const FIRST: usize = 16;
+
+static LIST: Private = Private {
+    changing: AtomicU32::new(0),
+    generation: AtomicU32::new(0),
+    used: AtomicUsize::new(0),
+    others: AtomicPtr::new(core::ptr::null_mut()),
+    first: [const { AtomicI32::new(0) }; FIRST],
+};
+
+/// All entries that there are, used or not.
+fn entries() -> impl Iterator<Item = &'static AtomicI32> {
+    // Acquire: pairs with the Release in `list`.
+    // SAFETY: null, or entries that are never freed.
+    let others = unsafe { LIST.others.load(Ordering::Acquire).as_ref() };
+    LIST.first.iter().chain(others.into_iter().flatten())
+}
+
+/// Tells a child that libc has forked from its parent, as long as it runs: costs nothing.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    // Relaxed: written before anything else runs in the child.
+    LIST.generation.load(Ordering::Relaxed)
+}
 
 thread_local! {
     /// What the child keeps that the calling thread is about to fork.
@@ -157,31 +198,40 @@ impl Drop for PrivateDescriptor {
 /// Runs `change` while no thread of this process forks.
 fn apart_from_forks<R>(change: impl FnOnce() -> R) -> R {
     let me = this_thread();
-    while CHANGING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while LIST.changing.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
         super::process::yield_now();
     }
     let result = change();
-    CHANGING.store(0, Ordering::Release);
+    LIST.changing.store(0, Ordering::Release);
     result
 }
 
 fn list(fd: &OwnedFd) -> io::Result<()> {
-    for (i, entry) in PRIVATE_DESCRIPTORS.iter().enumerate() {
-        let fd = fd.as_raw_fd();
-        // Relaxed: a child's copy of memory is consistent with its parent's at the fork.
-        if entry.compare_exchange(-1, fd, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            PRIVATE_USED.fetch_max(i + 1, Ordering::Relaxed);
-            return Ok(());
-        }
+    let listed = fd.as_raw_fd() + 1;
+    let in_free_one = || {
+        let free = entries().enumerate().find(|(_, entry)| {
+            // Relaxed: a child's copy of memory is consistent with its parent's at the fork.
+            entry.compare_exchange(0, listed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        free.map(|(i, _)| LIST.used.fetch_max(i + 1, Ordering::Relaxed))
+    };
+    if in_free_one().is_some() {
+        return Ok(());
     }
-    Err(io::Error::from_raw_os_error(libc::EMFILE))
+    if LIST.others.load(Ordering::Relaxed).is_null() {
+        let others: Box<[AtomicI32]> = (FIRST..PRIVATE).map(|_| AtomicI32::new(0)).collect();
+        let others = others.try_into().map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // Release: the entries. One thread at a time is here.
+        LIST.others.store(Box::into_raw(others), Ordering::Release);
+    }
+    in_free_one().map(drop).ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))
 }
 
 fn unlist(fd: &OwnedFd) {
-    let used = PRIVATE_USED.load(Ordering::Relaxed);
-    for entry in &PRIVATE_DESCRIPTORS[..used] {
-        let fd = fd.as_raw_fd();
-        if entry.compare_exchange(fd, -1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    let used = LIST.used.load(Ordering::Relaxed);
+    for entry in entries().take(used) {
+        let listed = fd.as_raw_fd() + 1;
+        if entry.compare_exchange(listed, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             return;
         }
     }
@@ -197,7 +247,8 @@ fn this_thread() -> u32 {
 /// what is just being opened, which delays the news of the parent's death and does nothing else.
 extern "C" fn before_fork() {
     let me = this_thread();
-    while let Err(holder) = CHANGING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+    while let Err(holder) =
+        LIST.changing.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
         && holder != me
     {
         super::process::yield_now();
@@ -206,18 +257,19 @@ extern "C" fn before_fork() {
 
 /// Runs in the parent after every fork of libc's.
 extern "C" fn after_fork_in_parent() {
-    CHANGING.store(0, Ordering::Release);
+    LIST.changing.store(0, Ordering::Release);
 }
 
 /// Runs in every child that libc forks, before anything else does.
 extern "C" fn after_fork_in_child() {
-    CHANGING.store(0, Ordering::Relaxed);
+    LIST.changing.store(0, Ordering::Relaxed);
+    LIST.generation.fetch_add(1, Ordering::Relaxed);
     let keep = KEEP.get().unwrap_or(&[]);
-    let used = PRIVATE_USED.load(Ordering::Relaxed);
-    for entry in &PRIVATE_DESCRIPTORS[..used] {
-        let fd = entry.load(Ordering::Relaxed);
+    let used = LIST.used.load(Ordering::Relaxed);
+    for entry in entries().take(used) {
+        let fd = entry.load(Ordering::Relaxed) - 1;
         if fd >= 0 && keep.iter().all(|kept| kept.fd.as_raw_fd() != fd) {
-            entry.store(-1, Ordering::Relaxed);
+            entry.store(0, Ordering::Relaxed);
             file::close_raw(fd);
         }
     }

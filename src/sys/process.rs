@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
+use crate::sync::local::{AtomicU8, Ordering::Relaxed};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// The inode of this process's pid namespace, which tells equal pids of different namespaces apart;
 /// 0 where /proc does not say.
@@ -183,6 +185,18 @@ pub(crate) fn signal_name(signal: i32) -> String {
         other => return format!("signal {other}"),
     };
     name.to_owned()
+}
+
+/// Whether libc knows that this process has one thread. Where it does not, there may be one all the same.
+pub(crate) fn has_one_thread() -> bool {
+    static KNOWN: OnceLock<usize> = OnceLock::new();
+    // SAFETY: a string with its end. Not linked to, for not every libc has it.
+    let find = || unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    let known = *KNOWN.get_or_init(|| find().expose_provenance()) as *const AtomicU8;
+    // SAFETY: null, or the address of libc's variable, which is a `char` that it changes before a second
+    // thread starts.
+    // Relaxed: as libc reads it.
+    unsafe { known.as_ref() }.is_some_and(|known| known.load(Relaxed) != 0)
 }
 
 /// How many processors are on line.

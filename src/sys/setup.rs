@@ -54,6 +54,21 @@ pub(crate) fn set_standard_input(fd: BorrowedFd<'_>) -> io::Result<()> {
     super::check(result).map(drop)
 }
 
+/// Whether the standard input is one without content already.
+pub(crate) fn has_no_standard_input() -> bool {
+    // SAFETY: all-zero bytes are a valid stat.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: `stat` is a live stat for the kernel to fill in.
+    let is_open = unsafe { libc::fstat(0, &raw mut stat) } == 0;
+    let (is_device, number) = (stat.st_mode & libc::S_IFMT == libc::S_IFCHR, libc::makedev(1, 3));
+    let is_null = is_device && stat.st_rdev == number;
+    // SAFETY: takes integers.
+    let flags = unsafe { libc::fcntl(0, libc::F_GETFL) };
+    // SAFETY: as above. A copy would outlive an exec.
+    let stays = unsafe { libc::fcntl(0, libc::F_GETFD) } & libc::FD_CLOEXEC == 0;
+    is_open && is_null && flags & libc::O_ACCMODE == libc::O_RDONLY && stays
+}
+
 /// Makes the null device the standard input, or a file without content where there is none.
 pub(crate) fn set_no_standard_input() -> io::Result<()> {
     // SAFETY: a string with its end.

@@ -66,6 +66,9 @@ pub(crate) fn runs_no_more(pid: u32, started: u64) -> bool {
 /// How many threads this process has; 1 where /proc does not say.
 pub(crate) fn threads() -> usize {
     use std::os::unix::fs::MetadataExt;
+    if super::process::has_one_thread() {
+        return 1;
+    }
     // A directory has a name more for each directory in it, besides its own two.
     let links = fs::metadata("/proc/self/task").map_or(0, |directory| directory.nlink());
     if links > 2 {

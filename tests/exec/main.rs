@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod handles;
+mod kills;
 mod starts;
 
 use common::watchdog;
@@ -17,7 +18,7 @@ fn main() {
     process::entry();
     let arguments: Vec<_> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let mut failed = 0;
-    let tests = starts::TESTS.iter().chain(handles::TESTS);
+    let tests = starts::TESTS.iter().chain(handles::TESTS).chain(kills::TESTS);
     for (name, test) in tests {
         if !arguments.is_empty() && !arguments.iter().any(|wanted| name.contains(&**wanted)) {
             continue;

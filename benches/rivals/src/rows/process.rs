@@ -46,7 +46,7 @@ pub(crate) fn rows() -> Vec<Row> {
             bar: None,
             asleep: false,
             grain: 1,
-            limit: FORK,
+            limit: Contender { name: "fork, and two copies", run: bare_large },
             ours: vec![Contender { name: "", run: large_result }],
             rivals: vec![Contender { name: "procspawn", run: proc_spawn_large }],
             absent: &[],
@@ -87,6 +87,39 @@ fn exec_join(plan: &Plan) -> Result<f64> {
 
 fn large() -> Vec<u8> {
     vec![black_box(7); MIB]
+}
+
+/// A fork whose child makes such a vector and copies it to memory that is there already, from which its
+/// parent copies it to a new one. A file is written without a fault, and the new vector mapped at once.
+fn bare_large(plan: &Plan) -> Result<f64> {
+    // SAFETY: a string with its end.
+    let fd = unsafe { libc::memfd_create(c"limit".as_ptr(), libc::MFD_CLOEXEC) };
+    let measured = alone(plan, || {
+        let Some(child) = os::fork()? else {
+            let bytes = large();
+            // SAFETY: as many live bytes.
+            let written = unsafe { libc::pwrite(fd, bytes.as_ptr().cast(), MIB, 0) };
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(written != MIB as isize)) }
+        };
+        same(u64::from(os::reap(child)?.success()), 1)?;
+        let mut bytes = Vec::<u8>::with_capacity(MIB);
+        let start = bytes.as_mut_ptr();
+        let before = start.align_offset(4096);
+        // SAFETY: whole pages of memory that is the vector's.
+        unsafe {
+            libc::madvise(start.add(before).cast(), MIB - 4096, libc::MADV_POPULATE_WRITE);
+        }
+        // SAFETY: the vector has room for as many.
+        let read = unsafe { libc::pread(fd, start.cast(), MIB, 0) };
+        same(read as u64, MIB as u64)?;
+        // SAFETY: they have all been read.
+        unsafe { bytes.set_len(MIB) };
+        same(u64::from(black_box(&bytes)[MIB - 1]), 7)
+    });
+    // SAFETY: nobody uses it any more.
+    unsafe { libc::close(fd) };
+    measured
 }
 
 fn large_result(plan: &Plan) -> Result<f64> {
