@@ -5,6 +5,9 @@
 use super::LockError;
 use super::handle::Handle;
 use super::hold::{Hold, Repair};
+#[cfg(feature = "serde")]
+use super::loan::Loan;
+use super::loan::{Head, Number};
 use super::mutex::show;
 use super::wait_guard::{Paused, WaitGuard};
 use crate::Result;
@@ -16,6 +19,7 @@ use crate::segment::{
 use crate::sys::time;
 use crate::wait::NEVER;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -54,6 +58,7 @@ pub struct LockedArray<T> {
     handle: Handle<RawMutex>,
     elements: NonNull<T>,
     len: usize,
+    lent: Number,
 }
 
 // SAFETY: the elements are reached under the lock alone, and are the object's for as long as the
@@ -65,17 +70,18 @@ unsafe impl<T: Send> Sync for LockedArray<T> {}
 impl<T: Element> LockedArray<T> {
     fn over(attachment: Attachment) -> Result<Self> {
         let handle = Handle::<RawMutex>::new(attachment)?;
-        let (elements, len) = row::elements(handle.held())?;
-        Ok(LockedArray { handle, elements, len })
+        let (elements, len) = row::elements_behind::<Head, _, _>(handle.held())?;
+        let lent = Number::of(handle.held())?;
+        Ok(LockedArray { handle, elements, len, lent })
     }
 
     fn make(location: Location<'_>, len: usize, fill: T) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, RawMutex::new());
+        let (kind, head) = (Kind::LockedArray, Head::new());
         Self::over(row::make_filled(location, kind, head, len, fill)?)
     }
 
     fn make_from(location: Location<'_>, values: &[T]) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, RawMutex::new());
+        let (kind, head) = (Kind::LockedArray, Head::new());
         let parts = std::iter::once(values);
         Self::over(row::make(location, kind, head, values.len(), parts)?)
     }
@@ -137,7 +143,7 @@ impl<T: Element> LockedArray<T> {
     /// As [`Mutex::try_lock`](crate::Mutex::try_lock).
     #[inline]
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, hold: self.handle.try_hold(|| self.is_valid())? })
+        Ok(ArrayGuard::new(self, self.handle.try_hold(|| self.is_valid())?))
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -213,7 +219,13 @@ impl<T: Element> LockedArray<T> {
     /// # Blocking
     /// As [`LockedArray::lock`].
     pub fn recover(&self) -> Result<ArrayRecoveryGuard<'_, T>, LockError> {
-        Ok(ArrayRecoveryGuard { array: self, repair: self.handle.repair(|| self.is_valid())? })
+        let mut ended = Ok(());
+        let repair = self.handle.repair(|| {
+            ended = self.lent.end(self.handle.held().attachment());
+            ended.is_err() || self.is_valid()
+        })?;
+        // Not before the elements are the caller's alone.
+        ended.map(|()| ArrayRecoveryGuard { array: self, repair })
     }
 
     /// Acquires the lock and puts a new value into every element, whatever was there: also where it
@@ -225,15 +237,23 @@ impl<T: Element> LockedArray<T> {
     /// # Blocking
     /// As [`LockedArray::lock`].
     pub fn reset(&self, fill: T) -> Result<ArrayGuard<'_, T>, LockError> {
+        let mut ended = Ok(());
         let hold = self.handle.renew(|| {
-            for index in 0..self.len {
+            ended = self.lent.end(self.handle.held().attachment());
+            for index in 0..if ended.is_ok() { self.len } else { 0 } {
                 // SAFETY: in range, and the owner's.
                 let place = unsafe { self.elements.add(index) };
                 // SAFETY: as above.
                 unsafe { place.write(fill) };
             }
         })?;
-        Ok(ArrayGuard { array: self, hold })
+        match ended {
+            Ok(()) => Ok(ArrayGuard::new(self, hold)),
+            Err(error) => {
+                hold.release_poisoned();
+                Err(error)
+            }
+        }
     }
 
     /// Says that the elements are consistent although a thread panicked over them. (Not if one died.)
@@ -249,7 +269,7 @@ impl<T: Element> LockedArray<T> {
 
     #[inline(always)]
     fn lock_until(&self, deadline: u64) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, hold: self.handle.hold(deadline, || self.is_valid())? })
+        Ok(ArrayGuard::new(self, self.handle.hold(deadline, || self.is_valid())?))
     }
 
     /// Whether the bytes are values. Nothing to do for most types.
@@ -301,7 +321,9 @@ impl<T: Element> Clone for LockedArray<T> {
     /// In a forked process that inherited the handle after its array was gone.
     fn clone(&self) -> Self {
         let handle = self.handle.again().expect("a handle holds its array");
-        LockedArray { handle, elements: self.elements, len: self.len }
+        // The same memory, by the same mapping.
+        let LockedArray { elements, len, lent, .. } = *self;
+        LockedArray { handle, elements, len, lent }
     }
 }
 
@@ -317,14 +339,87 @@ impl<T: Element> Clone for LockedArray<T> {
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T> {
     array: &'a LockedArray<T>,
-    hold: Hold<'a>,
+    hold: DoubtfulHold<'a>,
+}
+
+/// A lock that is held over elements which may be in doubt.
+struct DoubtfulHold<'a> {
+    hold: ManuallyDrop<Hold<'a>>,
+    /// Whether some may be half changed: see [`ArrayGuard::is_in_doubt`].
+    in_doubt: bool,
+}
+
+impl<'a> DoubtfulHold<'a> {
+    /// The hold, and whether something is in doubt.
+    fn take(&mut self) -> (Hold<'a>, bool) {
+        // SAFETY: taken by the drop, or by who forgets this.
+        (unsafe { ManuallyDrop::take(&mut self.hold) }, self.in_doubt)
+    }
+}
+
+impl Drop for DoubtfulHold<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let (hold, in_doubt) = self.take();
+        if in_doubt {
+            hold.release_poisoned();
+        }
+    }
+}
+
+impl<'a, T> ArrayGuard<'a, T> {
+    #[inline(always)]
+    fn new(array: &'a LockedArray<T>, hold: Hold<'a>) -> Self {
+        let hold = DoubtfulHold { hold: ManuallyDrop::new(hold), in_doubt: false };
+        ArrayGuard { array, hold }
+    }
+
+    /// Whether [`Pool::for_each_slice_of`](crate::Pool::for_each_slice_of) may have left some elements
+    /// half changed. Dropped in this state, the guard leaves the lock
+    /// [poisoned](LockError::Poisoned).
+    #[cfg(feature = "serde")]
+    pub fn is_in_doubt(&self) -> bool {
+        self.hold.in_doubt
+    }
+
+    /// Says that the elements are consistent, whatever was in doubt.
+    #[cfg(feature = "serde")]
+    pub fn mark_consistent(&mut self) {
+        self.hold.in_doubt = false;
+    }
+
+    /// Some elements may be half changed.
+    #[cfg(feature = "serde")]
+    pub(crate) fn put_in_doubt(&mut self) {
+        self.hold.in_doubt = true;
+    }
+
+    /// Lends the elements to other processes, until the loan is dropped.
+    #[cfg(feature = "serde")]
+    pub(crate) fn lend(&self) -> Result<Loan<'_>, LockError> {
+        if !self.hold.hold.is_ours() {
+            return Err(LockError::Forked);
+        }
+        self.array.lent.lend(self.array.handle.held().attachment())
+    }
+
+    /// Where in their file the elements begin, in bytes.
+    #[cfg(feature = "serde")]
+    pub(crate) fn offset(&self) -> crate::Result<u64> {
+        let base = self.array.handle.held().attachment().core().mapping().range(0, 0, 1)?;
+        Ok((self.array.elements.addr().get() - base.addr().get()) as u64)
+    }
 }
 
 impl<'a, T: Element> Paused for ArrayGuard<'a, T> {
     type Rest = &'a LockedArray<T>;
 
     fn pause(self) -> Result<Self::Rest, LockError> {
-        self.hold.pause()?;
+        let mut hold = ManuallyDrop::new(self.hold);
+        match hold.take() {
+            (hold, false) => hold.pause()?,
+            (hold, true) => hold.release_poisoned(),
+        }
         Ok(self.array)
     }
 
@@ -360,7 +455,7 @@ impl<'a, T> ArrayRecoveryGuard<'a, T> {
 
     /// Says that the elements are consistent, and goes on as their owner.
     pub fn mark_consistent(self) -> ArrayGuard<'a, T> {
-        ArrayGuard { array: self.array, hold: self.repair.done() }
+        ArrayGuard::new(self.array, self.repair.done())
     }
 }
 

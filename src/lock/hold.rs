@@ -145,11 +145,28 @@ impl<'a> Hold<'a> {
 
     /// Releases the lock, of the process that acquired it.
     pub(super) fn pause(self) -> Result<(), LockError> {
-        if List::of_epoch(self.epoch).or_else(|| List::of_epoch(!self.epoch)).is_none() {
+        if !self.is_ours() {
             return Err(LockError::Forked);
         }
         drop(self);
         Ok(())
+    }
+}
+
+/// Elements that the owner may have left half changed without a panic.
+impl Hold<'_> {
+    /// Whether the calling process is the one that acquired the lock.
+    pub(super) fn is_ours(&self) -> bool {
+        List::of_epoch(self.epoch).or_else(|| List::of_epoch(!self.epoch)).is_some()
+    }
+
+    /// Releases the lock, and leaves it as an owner that panicked does.
+    pub(super) fn release_poisoned(self) {
+        let Hold { handle, epoch, slot, .. } = *ManuallyDrop::new(self);
+        if let Some(list) = List::of_epoch(epoch).or_else(|| List::of_epoch(!epoch)) {
+            handle.leave_poisoned();
+            handle.release(list, slot);
+        }
     }
 }
 

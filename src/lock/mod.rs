@@ -11,6 +11,7 @@ mod guard;
 mod handle;
 mod hold;
 mod joint;
+mod loan;
 mod mutex;
 mod once;
 mod once_cell;
@@ -27,6 +28,8 @@ mod wait_guard;
 
 #[cfg(feature = "serde")]
 pub(crate) use handle::Handle;
+#[cfg(feature = "serde")]
+pub(crate) use loan::{Loan, Terms};
 
 pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
 pub use barrier::{Barrier, BarrierWaitResult};
