@@ -94,7 +94,7 @@ fn what_a_dead_worker_left_is_named_and_in_doubt() {
     let mut guard = array.lock().unwrap();
     let error = pool.for_each_slice_of(&mut guard, half::<500>).unwrap_err();
     let SlicesError { error: why, in_doubt, untouched, .. } = error.clone();
-    assert!(matches!(why, TaskError::WorkerDied { signal: Some(libc::SIGKILL), .. }), "{why}");
+    assert!(matches!(*why, TaskError::WorkerDied { signal: Some(libc::SIGKILL), .. }), "{why}");
     let lost = slice_of(500);
     assert_eq!((in_doubt, untouched), (vec![lost.clone()], vec![]));
     assert!(error.to_string().contains(&format!("{lost:?} are in doubt")), "{error}");
@@ -131,7 +131,7 @@ fn a_panic_is_as_a_death_and_looking_leaves_no_doubt() {
             assert!(first + slice.len() < 1000, "the last one");
         };
         let error = pool.for_each_slice_of(&mut guard, last).unwrap_err();
-        assert!(matches!(error.error, TaskError::Panicked { .. }), "{error}");
+        assert!(matches!(*error.error, TaskError::Panicked { .. }), "{error}");
         assert_eq!(error.in_doubt, [slice_of(999)]);
         guard.mark_consistent();
         let look = |_: usize, slice: &[u32]| assert!(slice.is_empty(), "it panics");
@@ -177,7 +177,7 @@ fn what_is_not_accepted_is_untouched() {
     assert_eq!(code.wait(), 0);
     pool.close();
     let error = pool.for_each_slice_of(&mut guard, add_index).unwrap_err();
-    assert_eq!(error.error, TaskError::Closed);
+    assert_eq!(*error.error, TaskError::Closed);
     let whole: Vec<Range<usize>> = std::iter::once(0..1000).collect();
     assert_eq!((error.in_doubt, error.untouched), (vec![], whole));
     assert!(!guard.is_in_doubt());
@@ -218,7 +218,7 @@ fn a_pool_that_is_terminated_gives_the_elements_back_first() {
         };
         let error = pool.for_each_slice_of(&mut guard, slow).unwrap_err();
         assert!(GOES_ON.load(SeqCst), "a thread still has its slice");
-        assert_eq!(error.error, TaskError::Terminated);
+        assert_eq!(*error.error, TaskError::Terminated);
         let sevens = guard.iter().filter(|x| **x == 7).count();
         assert!(sevens > 0 && !error.in_doubt.is_empty(), "{error}");
         let in_doubt = |i: usize| error.in_doubt.iter().any(|range| range.contains(&i));

@@ -232,8 +232,9 @@ impl Traced {
     /// The number of the system call that it enters.
     fn is_at(self) -> Option<i64> {
         let info = self.state();
-        // SAFETY: of an entry, says the kernel.
-        (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| unsafe { info.u.entry.nr } as i64)
+        // SAFETY: any bytes are a number, which is one of an entry where the kernel says so.
+        let number = unsafe { info.u.entry.nr };
+        (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then_some(number.cast_signed())
     }
 
     /// Whether its next instruction enters the kernel.

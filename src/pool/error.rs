@@ -107,7 +107,7 @@ pub enum TaskError {
 pub struct SlicesError {
     /// What became of the first slice that failed.
     #[source]
-    pub error: TaskError,
+    pub error: Box<TaskError>,
     /// Elements by their indexes, in their order: a task had been given them, or may have been, and did
     /// not end in order. They may be new, or old, or one of them half of each.
     pub in_doubt: Vec<Range<usize>>,
@@ -118,7 +118,8 @@ pub struct SlicesError {
 impl SlicesError {
     /// Nothing was accepted.
     pub(super) fn before_all(error: TaskError, length: usize) -> Self {
-        let untouched = if length > 0 { vec![0..length] } else { Vec::new() };
+        let whole = (length > 0).then_some(0..length);
+        let (error, untouched) = (Box::new(error), whole.into_iter().collect());
         SlicesError { error, in_doubt: Vec::new(), untouched }
     }
 
