@@ -230,6 +230,56 @@ fn a_pool_that_is_terminated_gives_the_elements_back_first() {
     });
 }
 
+/// What the next test and its workers know of each other.
+static NOTES: OnceLock<Array<u32>> = OnceLock::new();
+
+fn note(index: usize) -> &'static AtomicU32 {
+    &NOTES.get_or_init(|| Array::new(3, 0).unwrap()).atomics()[index]
+}
+
+#[test]
+fn a_slice_of_a_call_that_is_over_is_not_begun() {
+    const FAILS: usize = 0;
+    const BEGUN: usize = 1;
+    const GO: usize = 2;
+    let _watchdog = watchdog();
+    assert_eq!(note(FAILS).load(SeqCst), 0);
+    let initializer = || assert_eq!(note(FAILS).load(SeqCst), 0, "no more workers");
+    let pool = Pool::builder().workers(2).initializer(initializer).build().unwrap();
+    let array = LockedArray::new(1000, 1u32).unwrap();
+    let mut pids = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while note(BEGUN).load(SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            pids = pool.worker_pids();
+            note(FAILS).store(1, SeqCst);
+            signal(pids[0], libc::SIGKILL);
+            // The pool cannot go on, while one worker still has its slice, and more are posted.
+            while !matches!(pool.apply(|x: u32| x, 1), Err(TaskError::InitializerFailed { .. })) {}
+            note(GO).store(1, SeqCst);
+        });
+        let mut guard = array.lock().unwrap();
+        let error = pool.for_each_slice_of(&mut guard, |_, slice| {
+            note(BEGUN).fetch_add(1, SeqCst);
+            while note(GO).load(SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            slice.fill(7);
+        });
+        error.unwrap_err();
+        assert_eq!(note(GO).load(SeqCst), 1, "a worker still has its slice");
+        guard.fill(1);
+        guard.mark_consistent();
+    });
+    // It looks at what was posted, and ends, for there is to be nothing more.
+    while !is_ending(pids[1]) {
+        std::thread::yield_now();
+    }
+    assert!(array.lock().unwrap().iter().all(|x| *x == 1));
+}
+
 /// Whether a process is past its last instruction.
 fn is_ending(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };

@@ -35,8 +35,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Head {
     mutex: RawMutex,
-    /// The number of the loan, or that of the last one without [`LENT`]. Written by the owner of the
-    /// lock.
+    /// The number of the loan, or the one behind that of the last, which is without [`LENT`]. Written by
+    /// the owner of the lock.
     number: AtomicU64,
 }
 
@@ -88,7 +88,9 @@ impl Number {
     fn take_away(&self) {
         let number = self.word().load(SeqCst);
         if number & LENT != 0 {
-            self.word().store(number & !LENT, SeqCst);
+            // Not back to what it was before the loan, or the next one would have the same number.
+            let count = (number as u32).wrapping_add(1);
+            self.word().store(number >> 32 << 32 | u64::from(count), SeqCst);
         }
         // SeqCst: before the look at the byte. A borrower has one between the byte and its look here.
         fence(SeqCst);
