@@ -104,7 +104,7 @@ pub use lock::{
     RwLockWriteGuard, Semaphore, WaitGuard, WaitTimeoutResult,
 };
 #[cfg(all(feature = "serde", not(all(test, loom))))]
-pub use pool::{AsyncResult, Pool, TaskError};
+pub use pool::{AsyncResult, Pool, SlicesError, TaskError};
 #[cfg(not(all(test, loom)))]
 pub use process::{ExitStatus, JoinError, Outcome, Process};
 #[cfg(not(all(test, loom)))]

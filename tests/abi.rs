@@ -258,10 +258,18 @@ fn mutexes_are_where_they_were() {
     assert_eq!(bytes.u32(OBJECT + 12), 2, "depth");
 
     let array = LockedArray::create_from(&row, &[1u16, 2, 3]).unwrap();
-    let _guard = array.lock().unwrap();
+    let guard = array.lock().unwrap();
     let (bytes, kind, _) = object(&row);
     assert_eq!((kind, bytes.u64(BLOCK + 56)), (20, 3), "kind, length");
     assert_eq!(bytes.u32(OBJECT), common::thread_id(), "owner");
+    assert_eq!(bytes.u64(OBJECT + 40), 0, "number of the last loan");
+    #[cfg(feature = "serde")]
+    {
+        let lent = commons::Pool::threads(1).unwrap().map_slices_of(&guard, |_, slice| slice.len());
+        assert_eq!(lent.unwrap().iter().sum::<usize>(), 3);
+        assert_eq!(object(&row).0.u32(OBJECT + 40), 2, "number of the last loan");
+    }
+    drop(guard);
 }
 
 #[test]

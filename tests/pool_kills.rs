@@ -9,6 +9,7 @@ mod common;
 use common::{Random, in_child, watchdog_of};
 use commons::{Pool, TaskError, process};
 use std::collections::BTreeSet;
+use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -17,9 +18,11 @@ fn is_long() -> bool {
     std::env::var_os("COMMONS_LONG").is_some()
 }
 
-/// Something that takes a moment and can be checked.
+/// Something that takes a moment, of some microseconds, and can be checked. (A storm of shorter tasks is
+/// over before many are killed.)
 fn work(x: u64) -> u64 {
-    (0..x % 64).fold(x, |sum, i| sum.rotate_left(3) ^ i)
+    const UNOPTIMISED: u64 = if cfg!(debug_assertions) { 10 } else { 1 };
+    (0..x % 64 * 256 / UNOPTIMISED).fold(x, |sum, i| black_box(sum.rotate_left(3) ^ i))
 }
 
 /// SIGKILL for a process that may be gone.
@@ -72,6 +75,7 @@ fn storm(tasks: u64, retries: u32, seed: u64) {
             Err(other) => panic!("task {x}: {other}, seed {seed}"),
         }
     }
+    println!("{} killed, {} of them with a task", killed.len(), dead.len());
     assert!(!killed.is_empty());
     assert!(retries == 0 || dead.is_empty(), "with retries, {dead:?}");
     assert_eq!(pool.map(work, 0..100).unwrap(), (0..100).map(work).collect::<Vec<_>>());

@@ -3,10 +3,10 @@
 #![allow(unsafe_code, reason = "refers to elements in shared memory")]
 
 use super::LockError;
+use super::array_guard::{ArrayGuard, ArrayRecoveryGuard};
 use super::handle::Handle;
-use super::hold::{Hold, Repair};
+use super::loan::{Head, Number};
 use super::mutex::show;
-use super::wait_guard::{Paused, WaitGuard};
 use crate::Result;
 use crate::cell::{any_bytes_are_a_value, row};
 use crate::raw::mutex::RawMutex;
@@ -16,7 +16,6 @@ use crate::segment::{
 use crate::sys::time;
 use crate::wait::NEVER;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -51,9 +50,10 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct LockedArray<T> {
-    handle: Handle<RawMutex>,
-    elements: NonNull<T>,
+    pub(super) handle: Handle<RawMutex>,
+    pub(super) elements: NonNull<T>,
     len: usize,
+    pub(super) lent: Number,
 }
 
 // SAFETY: the elements are reached under the lock alone, and are the object's for as long as the
@@ -65,17 +65,18 @@ unsafe impl<T: Send> Sync for LockedArray<T> {}
 impl<T: Element> LockedArray<T> {
     fn over(attachment: Attachment) -> Result<Self> {
         let handle = Handle::<RawMutex>::new(attachment)?;
-        let (elements, len) = row::elements(handle.held())?;
-        Ok(LockedArray { handle, elements, len })
+        let (elements, len) = row::elements_behind::<Head, _, _>(handle.held())?;
+        let lent = Number::of(handle.held())?;
+        Ok(LockedArray { handle, elements, len, lent })
     }
 
     fn make(location: Location<'_>, len: usize, fill: T) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, RawMutex::new());
+        let (kind, head) = (Kind::LockedArray, Head::new());
         Self::over(row::make_filled(location, kind, head, len, fill)?)
     }
 
     fn make_from(location: Location<'_>, values: &[T]) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, RawMutex::new());
+        let (kind, head) = (Kind::LockedArray, Head::new());
         let parts = std::iter::once(values);
         Self::over(row::make(location, kind, head, values.len(), parts)?)
     }
@@ -137,7 +138,7 @@ impl<T: Element> LockedArray<T> {
     /// As [`Mutex::try_lock`](crate::Mutex::try_lock).
     #[inline]
     pub fn try_lock(&self) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, hold: self.handle.try_hold(|| self.is_valid())? })
+        Ok(ArrayGuard::new(self, self.handle.try_hold(|| self.is_valid())?))
     }
 
     /// Acquires the lock, waiting for at most `timeout`.
@@ -213,7 +214,13 @@ impl<T: Element> LockedArray<T> {
     /// # Blocking
     /// As [`LockedArray::lock`].
     pub fn recover(&self) -> Result<ArrayRecoveryGuard<'_, T>, LockError> {
-        Ok(ArrayRecoveryGuard { array: self, repair: self.handle.repair(|| self.is_valid())? })
+        let mut ended = Ok(());
+        let repair = self.handle.repair(|| {
+            ended = self.lent.end(self.handle.held().attachment());
+            ended.is_err() || self.is_valid()
+        })?;
+        // Not before the elements are the caller's alone.
+        ended.map(|()| ArrayRecoveryGuard::new(self, repair))
     }
 
     /// Acquires the lock and puts a new value into every element, whatever was there: also where it
@@ -225,15 +232,23 @@ impl<T: Element> LockedArray<T> {
     /// # Blocking
     /// As [`LockedArray::lock`].
     pub fn reset(&self, fill: T) -> Result<ArrayGuard<'_, T>, LockError> {
+        let mut ended = Ok(());
         let hold = self.handle.renew(|| {
-            for index in 0..self.len {
+            ended = self.lent.end(self.handle.held().attachment());
+            for index in 0..if ended.is_ok() { self.len } else { 0 } {
                 // SAFETY: in range, and the owner's.
                 let place = unsafe { self.elements.add(index) };
                 // SAFETY: as above.
                 unsafe { place.write(fill) };
             }
         })?;
-        Ok(ArrayGuard { array: self, hold })
+        match ended {
+            Ok(()) => Ok(ArrayGuard::new(self, hold)),
+            Err(error) => {
+                hold.release_poisoned();
+                Err(error)
+            }
+        }
     }
 
     /// Says that the elements are consistent although a thread panicked over them. (Not if one died.)
@@ -249,7 +264,7 @@ impl<T: Element> LockedArray<T> {
 
     #[inline(always)]
     fn lock_until(&self, deadline: u64) -> Result<ArrayGuard<'_, T>, LockError> {
-        Ok(ArrayGuard { array: self, hold: self.handle.hold(deadline, || self.is_valid())? })
+        Ok(ArrayGuard::new(self, self.handle.hold(deadline, || self.is_valid())?))
     }
 
     /// Whether the bytes are values. Nothing to do for most types.
@@ -266,6 +281,18 @@ impl<T: Element> LockedArray<T> {
 }
 
 impl<T> LockedArray<T> {
+    /// Has the kernel move the elements into huge pages; see
+    /// [`Array::use_huge_pages`](crate::Array::use_huge_pages).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Blocking
+    /// As there.
+    pub fn use_huge_pages(&self) -> Result<usize> {
+        self.handle.held().attachment().collapse()
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.len
@@ -281,7 +308,7 @@ impl<T> LockedArray<T> {
         self.handle.owner_thread().is_some()
     }
 
-    fn slice(&self) -> NonNull<[T]> {
+    pub(super) fn slice(&self) -> NonNull<[T]> {
         NonNull::slice_from_raw_parts(self.elements, self.len)
     }
 }
@@ -301,96 +328,8 @@ impl<T: Element> Clone for LockedArray<T> {
     /// In a forked process that inherited the handle after its array was gone.
     fn clone(&self) -> Self {
         let handle = self.handle.again().expect("a handle holds its array");
-        LockedArray { handle, elements: self.elements, len: self.len }
+        // The same memory, by the same mapping.
+        let LockedArray { elements, len, lent, .. } = *self;
+        LockedArray { handle, elements, len, lent }
     }
 }
-
-/// The right to the elements of a [`LockedArray`]; dropped, it releases the lock.
-///
-/// Belongs to the thread that acquired it. A copy in a forked child does nothing when dropped.
-///
-/// ```compile_fail,E0277
-/// fn is_send<T: Send>(_: T) {}
-/// let array = commons::LockedArray::new(3, 0u64).unwrap();
-/// is_send(array.lock().unwrap());
-/// ```
-#[must_use = "the lock is released when the guard is dropped"]
-pub struct ArrayGuard<'a, T> {
-    array: &'a LockedArray<T>,
-    hold: Hold<'a>,
-}
-
-impl<'a, T: Element> Paused for ArrayGuard<'a, T> {
-    type Rest = &'a LockedArray<T>;
-
-    fn pause(self) -> Result<Self::Rest, LockError> {
-        self.hold.pause()?;
-        Ok(self.array)
-    }
-
-    fn resume(array: Self::Rest) -> Result<Self, LockError> {
-        array.lock()
-    }
-}
-
-impl<T: Element> WaitGuard for ArrayGuard<'_, T> {
-    type Value = [T];
-
-    fn look<R>(&mut self, look: impl FnOnce(&mut [T]) -> R) -> R {
-        look(self)
-    }
-}
-
-/// The right to look at what the last owner of a [`LockedArray`] left. Dropped, it releases the lock
-/// and leaves it as it was found.
-///
-/// # When a process dies
-/// A repairer that dies is told of as [`LockError::OwnerDied`] in its turn.
-#[must_use = "the lock is released, and not repaired, when the guard is dropped"]
-pub struct ArrayRecoveryGuard<'a, T> {
-    array: &'a LockedArray<T>,
-    repair: Repair<'a>,
-}
-
-impl<'a, T> ArrayRecoveryGuard<'a, T> {
-    /// Whether the last owner died or panicked inside.
-    pub fn is_damaged(&self) -> bool {
-        self.repair.is_damaged()
-    }
-
-    /// Says that the elements are consistent, and goes on as their owner.
-    pub fn mark_consistent(self) -> ArrayGuard<'a, T> {
-        ArrayGuard { array: self.array, hold: self.repair.done() }
-    }
-}
-
-macro_rules! leads_to_the_elements {
-    ($guard:ident) => {
-        impl<T> Deref for $guard<'_, T> {
-            type Target = [T];
-
-            #[inline(always)]
-            fn deref(&self) -> &[T] {
-                // SAFETY: values, as was seen when they were acquired, which are the owner's.
-                unsafe { self.array.slice().as_ref() }
-            }
-        }
-
-        impl<T> DerefMut for $guard<'_, T> {
-            #[inline(always)]
-            fn deref_mut(&mut self) -> &mut [T] {
-                // SAFETY: as in `deref`.
-                unsafe { self.array.slice().as_mut() }
-            }
-        }
-
-        impl<T: fmt::Debug> fmt::Debug for $guard<'_, T> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                (**self).fmt(f)
-            }
-        }
-    };
-}
-
-leads_to_the_elements!(ArrayGuard);
-leads_to_the_elements!(ArrayRecoveryGuard);

@@ -16,9 +16,10 @@ pub enum LockError {
         /// Its process.
         pid: u32,
     },
-    /// A thread panicked while it held the lock, and nobody has repaired what it left since.
+    /// A thread panicked while it held the lock, or let go of elements in doubt
+    /// ([`ArrayGuard::is_in_doubt`](crate::ArrayGuard)), and nobody has repaired what it left since.
     #[error(
-        "a holder of the lock panicked; check the value with `recover`, `lock_or_repair` or `write_or_repair`, or call `clear_poison`"
+        "a holder of the lock panicked or left its work undone; check the value with `recover`, `lock_or_repair` or `write_or_repair`, or call `clear_poison`"
     )]
     Poisoned,
     /// The calling thread holds the lock.

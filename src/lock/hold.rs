@@ -170,11 +170,33 @@ impl<'a> Hold<'a> {
 
     /// Releases the lock, of the process that acquired it.
     pub(super) fn pause(self) -> Result<(), LockError> {
-        if self.list.in_epoch(self.epoch).or_else(|| self.list.in_epoch(!self.epoch)).is_none() {
+        if self.list().is_none() {
             return Err(LockError::Forked);
         }
         drop(self);
         Ok(())
+    }
+}
+
+/// Elements that the owner may have left half changed without a panic.
+impl Hold<'_> {
+    /// Whether the calling process is the one that acquired the lock.
+    pub(super) fn is_ours(&self) -> bool {
+        self.list().is_some()
+    }
+
+    /// Releases the lock, and leaves it as an owner that panicked does.
+    pub(super) fn release_poisoned(self) {
+        let this = ManuallyDrop::new(self);
+        if let Some(list) = this.list() {
+            this.raw.leave_poisoned();
+            release(this.raw, list, this.slot);
+        }
+    }
+
+    /// The owner's list, in the process that acquired the lock.
+    fn list(&self) -> Option<List> {
+        self.list.in_epoch(self.epoch).or_else(|| self.list.in_epoch(!self.epoch))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Locks and signals that outlive their holders.
 
 mod array;
+mod array_guard;
 mod barrier;
 mod condvar;
 mod crew;
@@ -11,6 +12,7 @@ mod guard;
 mod handle;
 mod hold;
 mod joint;
+mod loan;
 mod mutex;
 mod once;
 mod once_cell;
@@ -27,8 +29,11 @@ mod wait_guard;
 
 #[cfg(feature = "serde")]
 pub(crate) use handle::Handle;
+#[cfg(feature = "serde")]
+pub(crate) use loan::{Loan, Terms};
 
-pub use array::{ArrayGuard, ArrayRecoveryGuard, LockedArray};
+pub use array::LockedArray;
+pub use array_guard::{ArrayGuard, ArrayRecoveryGuard};
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use error::{BarrierError, LockError};

@@ -15,8 +15,9 @@ use std::time::Duration;
 /// How long a zygote has to see the ends of workers that are killed, before it is killed itself: it
 /// may be stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often, in nanoseconds, it is looked whether the workers were started.
-const LOOK: u64 = 20_000_000;
+/// How soon, in nanoseconds, it is looked whether a zygote still lives that has not started the workers
+/// yet; longer and longer, up to the second.
+const LOOK: [u64; 2] = [500_000, 20_000_000];
 
 pub(super) enum Engine {
     Processes {
@@ -49,8 +50,9 @@ impl Engine {
         })?;
         let mut engine = Engine::Processes { zygote, tether: Some(tether) };
         let failed = |source| Error::Process { what: "starting the workers of a pool", source };
+        let [mut look, longest] = LOOK;
         loop {
-            if let Some(started) = board.were_started(time::now() + LOOK) {
+            if let Some(started) = board.were_started(time::now() + look) {
                 if let Err(source) = started {
                     engine.see_end(board, true);
                     return Err(failed(source));
@@ -64,6 +66,7 @@ impl Engine {
                 engine.see_end(board, true);
                 return Err(failed(io::Error::other("the zygote was ended from outside")));
             }
+            look = (2 * look).min(longest);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What can become of a task beside its result.
 
+use std::ops::Range;
+
 /// Why a task of a [`Pool`](super::Pool) has no result, or was not accepted.
 ///
 /// What a task itself returns is its result, a `Result` with an error of the user's own type too.
@@ -95,4 +97,76 @@ pub enum TaskError {
     /// The calling process is a child of the one that made the pool.
     #[error("a pool can be used by the process alone that made it")]
     Forked,
+}
+
+/// Why not all slices of an array were done, and what of it is not as it should be. All other elements
+/// are done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}; of the array, {}", describe(in_doubt, untouched))]
+#[non_exhaustive]
+pub struct SlicesError {
+    /// What became of the first slice that failed.
+    #[source]
+    pub error: Box<TaskError>,
+    /// Elements by their indexes, in their order: a task had been given them, or may have been, and did
+    /// not end in order. They may be new, or old, or one of them half of each.
+    pub in_doubt: Vec<Range<usize>>,
+    /// Elements that no task was given: they are as they were.
+    pub untouched: Vec<Range<usize>>,
+}
+
+impl SlicesError {
+    /// Nothing was accepted.
+    pub(super) fn before_all(error: TaskError, length: usize) -> Self {
+        let whole = (length > 0).then_some(0..length);
+        let (error, untouched) = (Box::new(error), whole.into_iter().collect());
+        SlicesError { error, in_doubt: Vec::new(), untouched }
+    }
+
+    /// Of slices that failed, if there are any. `again`: some may have been begun more than once.
+    pub(super) fn of(
+        failed: impl IntoIterator<Item = (Range<usize>, TaskError)>,
+        again: bool,
+    ) -> Option<Self> {
+        let mut all: Option<SlicesError> = None;
+        for (range, error) in failed {
+            let was_begun = again || error.was_perhaps_begun();
+            let all = all.get_or_insert_with(|| Self::before_all(error, 0));
+            let ranges = if was_begun { &mut all.in_doubt } else { &mut all.untouched };
+            match ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        all
+    }
+}
+
+impl TaskError {
+    /// Whether a task that failed so may have done something.
+    fn was_perhaps_begun(&self) -> bool {
+        // When no worker is left, what one had is told of as its death.
+        !matches!(
+            self,
+            TaskError::Unreachable { .. }
+                | TaskError::UnknownCode
+                | TaskError::Argument { .. }
+                | TaskError::ZygoteDied
+        )
+    }
+}
+
+fn describe(in_doubt: &[Range<usize>], untouched: &[Range<usize>]) -> String {
+    let list = |ranges: &[Range<usize>]| {
+        let ranges: Vec<_> = ranges.iter().map(|range| format!("{range:?}")).collect();
+        ranges.join(", ")
+    };
+    match (in_doubt, untouched) {
+        ([], []) => "no element is changed".to_owned(),
+        ([], untouched) => format!("{} are as they were", list(untouched)),
+        (in_doubt, []) => format!("{} are in doubt", list(in_doubt)),
+        (in_doubt, untouched) => {
+            format!("{} are in doubt, and {} as they were", list(in_doubt), list(untouched))
+        }
+    }
 }

@@ -28,7 +28,7 @@
 //! | run it for many arguments | [`Pool::map`], [`Pool::map_chunked`], [`Pool::starmap`], [`Pool::map_async`] |
 //! | know what became of each | [`Pool::try_map`] |
 //! | take the results one by one, of endless input too | [`Pool::imap`], [`Pool::imap_unordered`] |
-//! | work on a shared array in place | [`Pool::for_each_slice`], [`Pool::map_slices`] |
+//! | work on a shared array in place | [`Pool::for_each_slice_of`], [`Pool::map_slices_of`] |
 //! | do all that in threads | [`Pool::threads`] |
 //!
 //! # Tasks
@@ -77,6 +77,7 @@ mod hall;
 mod imap;
 mod inner;
 mod job;
+mod part;
 #[allow(clippy::module_inception, reason = "the handle, beside its parts")]
 mod pool;
 mod pump;
@@ -88,7 +89,7 @@ mod zygote;
 
 pub use builder::Builder;
 pub use codec::Portable;
-pub use error::TaskError;
+pub use error::{SlicesError, TaskError};
 pub use imap::{Imap, ImapUnordered};
 pub use pool::Pool;
 pub use result::AsyncResult;

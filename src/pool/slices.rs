@@ -1,124 +1,148 @@
-//! Arrays that workers work on in place.
-//!
-//! A worker may be older than the array, so that it has no mapping of it. It opens the array's file
-//! through the descriptor of the pool's process, which `/proc` shows to processes of the same user, and
-//! keeps it mapped for the next time.
+//! Arrays that workers work on in place, a slice at a time.
 
 #![allow(unsafe_code, reason = "refers to elements in shared memory")]
 
-use super::code::{self, OwnError};
+use super::code;
 use super::codec::Portable;
-use super::error::TaskError;
+use super::error::{SlicesError, TaskError};
 use super::job::{Arguments, Job};
+use super::part::Part;
 use super::pool::Pool;
 use crate::cell::Array;
+use crate::lock::{ArrayGuard, Loan};
 use crate::segment::Element;
-use crate::sys::{file, map::Map};
 use bytemuck::AnyBitPattern;
-use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd};
-use std::rc::Rc;
+use std::result::Result as Either;
+use std::sync::Arc;
 
-/// Files that a worker keeps mapped.
-const KEPT: usize = 16;
-
-/// Some elements of an array, as a task is told of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Part {
-    /// The file: its descriptor in a process, and what tells it from others.
-    pid: u32,
-    descriptor: i32,
-    device: u64,
-    inode: u64,
-    /// Where the array's elements begin, in bytes.
-    offset: u64,
-    first: usize,
-    count: usize,
-}
-
-/// A file that is mapped.
-#[derive(Debug)]
-struct Kept {
-    device: u64,
-    inode: u64,
-    map: Map,
-    /// Ranges whose pages are mapped, too, or were.
-    populated: RefCell<Vec<(usize, usize)>>,
-}
-
-/// Ranges of a file that are remembered.
-const RANGES: usize = 1024;
-
-thread_local! {
-    static MAPPED: RefCell<VecDeque<Rc<Kept>>> = const { RefCell::new(VecDeque::new()) };
-}
-
-impl Part {
-    fn map(&self) -> io::Result<Rc<Kept>> {
-        let (device, inode) = (self.device, self.inode);
-        let known = MAPPED.with_borrow(|kept| {
-            let same = |kept: &&Rc<Kept>| (kept.device, kept.inode) == (device, inode);
-            kept.iter().find(same).cloned()
-        });
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let file = file::open_of(self.pid, self.descriptor)?;
-        let status = file::status(file.as_fd())?;
-        if (status.device, status.inode) != (device, inode) {
-            return Err(io::Error::other("its descriptor stands for another file by now"));
-        }
-        let length = usize::try_from(status.size).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let map = Map::new(file.as_fd(), length)?;
-        let new = Rc::new(Kept { device, inode, map, populated: RefCell::default() });
-        MAPPED.with_borrow_mut(|kept| {
-            if kept.len() == KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(new.clone());
-        });
-        Ok(new)
-    }
-
-    /// The elements.
-    fn reach<T>(&self) -> Result<(Rc<Kept>, *mut T), OwnError> {
-        let kept = self.map().map_err(|error| OwnError(error.to_string()))?;
-        let map = &kept.map;
-        let bytes = |count: usize| count.checked_mul(size_of::<T>());
-        let range = usize::try_from(self.offset).ok().zip(bytes(self.first)).zip(bytes(self.count));
-        let range = range.and_then(|((offset, first), length)| {
-            let start = offset.checked_add(first)?;
-            Some((start, start.checked_add(length)?))
-        });
-        let Some((start, _)) = range.filter(|(_, end)| *end <= map.len()) else {
-            return Err(OwnError("its elements are not in its file".to_owned()));
-        };
-        let first = map.address().as_ptr().wrapping_add(start).cast::<T>();
-        if !first.is_aligned() {
-            return Err(OwnError("its elements are not aligned".to_owned()));
-        }
-        // Pages are mapped in advance: a fault for each would take longer than many a task. Once, since
-        // to look whether they are takes its time, too.
-        let range = (start, start + self.count * size_of::<T>());
-        let mut populated = kept.populated.borrow_mut();
-        if range.0 < range.1 && !populated.contains(&range) {
-            let _ = map.populate(range.0..range.1);
-            if populated.len() < RANGES {
-                populated.push(range);
-            }
-        }
-        drop(populated);
-        Ok((kept, first))
-    }
+fn unreachable(error: impl ToString) -> TaskError {
+    TaskError::Unreachable { problem: error.to_string() }
 }
 
 impl Pool {
-    /// Has workers change all elements of an array in place, a slice at a time: `f` is given the index of
-    /// the first element and the elements. Nothing is copied. There are four slices for each worker.
+    /// Has workers change all elements of a [`LockedArray`](crate::LockedArray) in place, a slice at a
+    /// time: `f` is given the index of the first element and the elements. Nothing is copied. There are
+    /// four slices for each worker.
+    ///
+    /// The guard says that nobody else has the elements, and lends each of them to one worker. When this
+    /// returns, in whatever way, no worker has any.
+    ///
+    /// # Errors
+    /// [`SlicesError`] names the elements that are not as they should be, and why:
+    /// [`TaskError::Unreachable`] where a worker cannot open the array's memory, which takes `/proc` and
+    /// the permission to read the descriptors of this process; otherwise as [`Pool::map`].
+    ///
+    /// # Blocking
+    /// Until all slices are done, or have failed and their workers do no more.
+    ///
+    /// # When a process dies
+    /// Of the slice that a worker died or panicked with, some elements are new, some old, and one that it was
+    /// writing may be half of each: [`SlicesError::in_doubt`]. The guard is in doubt then: who sees to
+    /// these elements says so by [`ArrayGuard::mark_consistent`]; dropped before, the guard leaves the
+    /// lock [poisoned](crate::LockError::Poisoned), as a panic does. With
+    /// [`retries`](super::Builder::retries), `f` is run again for what a dead worker left.
+    ///
+    /// If the process of the caller dies, the next owner is told ([`crate::LockError::OwnerDied`]). Its
+    /// workers are killed, too, and nobody gets at the elements
+    /// ([`recover`](crate::LockedArray::recover)) before the last of them is gone.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{LockedArray, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let numbers: Vec<_> = (0..1000).map(f64::from).collect();
+    /// let array = LockedArray::from_slice(&numbers)?;
+    /// let mut numbers = array.lock()?;
+    /// pool.for_each_slice_of(&mut numbers, |_, slice| slice.iter_mut().for_each(|x| *x *= 2.0))?;
+    /// assert_eq!(numbers[999], 1998.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_each_slice_of<T, F>(
+        &self,
+        guard: &mut ArrayGuard<'_, T>,
+        f: F,
+    ) -> Either<(), SlicesError>
+    where
+        T: Element + AnyBitPattern,
+        F: Fn(usize, &mut [T]) + Copy + Send + 'static,
+    {
+        let work = move |part: Part| {
+            let (_reached, first) = part.reach::<T>()?;
+            // SAFETY: in the mapping, aligned, any bytes are a value; the owner of the lock lent these
+            // elements to this task alone, and ends the loan after it.
+            f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
+            Ok(())
+        };
+        let nothing_done = |error| SlicesError::before_all(error, guard.len());
+        let loan = guard.lend().map_err(unreachable).map_err(nothing_done)?;
+        let begun = self.lent_parts(guard, &loan).and_then(|parts| {
+            let job = self.run_parts(code::own_address(work), &parts)?;
+            Ok((parts, job))
+        });
+        let (parts, job) = begun.map_err(nothing_done)?;
+        let results = job.list::<()>();
+        let failed = parts.iter().zip(results).filter_map(|(part, result)| {
+            let error = result.err()?;
+            Some((part.range(), error))
+        });
+        let Some(error) = SlicesError::of(failed, self.inner().retries > 0) else {
+            loan.end_done();
+            return Ok(());
+        };
+        drop(loan);
+        if !error.in_doubt.is_empty() {
+            guard.put_in_doubt();
+        }
+        Err(error)
+    }
+
+    /// Has workers look at all elements of a [`LockedArray`](crate::LockedArray) in place, a slice at a
+    /// time, and gives what `f` made of each slice, in their order: `f` is given the index of the first
+    /// element and the elements. When this returns, in whatever way, no worker looks any more.
+    ///
+    /// # Errors
+    /// As [`Pool::map`]; [`TaskError::Unreachable`] as with [`Pool::for_each_slice_of`].
+    ///
+    /// # Blocking
+    /// As [`Pool::for_each_slice_of`].
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::{LockedArray, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let array = LockedArray::new(1000, 3u64)?;
+    /// let sums = pool.map_slices_of(&array.lock()?, |_, slice| slice.iter().sum::<u64>())?;
+    /// assert_eq!(sums.iter().sum::<u64>(), 3000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_slices_of<T, R, F>(
+        &self,
+        guard: &ArrayGuard<'_, T>,
+        f: F,
+    ) -> Either<Vec<R>, TaskError>
+    where
+        T: Element,
+        R: Portable,
+        F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
+    {
+        let work = move |part: Part| {
+            let (_reached, first) = part.reach::<T>()?;
+            // SAFETY: in the mapping, aligned; values, as was seen when the lock was acquired, whose owner
+            // lent them and writes nothing meanwhile.
+            Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
+        };
+        let loan = guard.lend().map_err(unreachable)?;
+        let parts = self.lent_parts(guard, &loan)?;
+        let results = self.run_parts(code::own_address(work), &parts)?.all()?;
+        loan.end_done();
+        Ok(results)
+    }
+
+    /// Has workers change all elements of an array in place, a slice at a time, as
+    /// [`Pool::for_each_slice_of`] does: that is the safe form, for arrays under a lock.
     ///
     /// # Errors
     /// As [`Pool::map`]; [`TaskError::Unreachable`] where a worker cannot open the array's memory,
@@ -132,7 +156,8 @@ impl Pool {
     /// writing may be half of each; the slice fails as any task does.
     ///
     /// # Safety
-    /// Until this returns, no process and no thread reads or writes the array in any other way.
+    /// Until this returns, no process and no thread reads or writes the array in any other way. If it
+    /// returns because the pool is terminated or cannot go on, until its workers have ended.
     ///
     /// # Examples
     /// ```
@@ -145,13 +170,13 @@ impl Pool {
     /// assert_eq!(array.get(999)?, 1998.0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub unsafe fn for_each_slice<T, F>(&self, array: &Array<T>, f: F) -> Result<(), TaskError>
+    pub unsafe fn for_each_slice<T, F>(&self, array: &Array<T>, f: F) -> Either<(), TaskError>
     where
         T: Element + AnyBitPattern,
         F: Fn(usize, &mut [T]) + Copy + Send + 'static,
     {
         let work = move |part: Part| {
-            let (_kept, first) = part.reach::<T>()?;
+            let (_reached, first) = part.reach::<T>()?;
             // SAFETY: in the mapping, aligned, any bytes are a value; nobody else has these elements,
             // says the caller of `for_each_slice`, and each slice is one task's.
             f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
@@ -170,7 +195,8 @@ impl Pool {
     /// Until all slices are done.
     ///
     /// # Safety
-    /// Until this returns, no process and no thread writes to the array.
+    /// Until this returns, no process and no thread writes to the array. If it returns because the pool
+    /// is terminated or cannot go on, until its workers have ended.
     ///
     /// # Examples
     /// ```
@@ -183,14 +209,14 @@ impl Pool {
     /// assert_eq!(sums.iter().sum::<u64>(), 500_500);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub unsafe fn map_slices<T, R, F>(&self, array: &Array<T>, f: F) -> Result<Vec<R>, TaskError>
+    pub unsafe fn map_slices<T, R, F>(&self, array: &Array<T>, f: F) -> Either<Vec<R>, TaskError>
     where
         T: Element + AnyBitPattern,
         R: Portable,
         F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
     {
         let work = move |part: Part| {
-            let (_kept, first) = part.reach::<T>()?;
+            let (_reached, first) = part.reach::<T>()?;
             // SAFETY: as above; nobody writes, says the caller of `map_slices`.
             Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
         };
@@ -201,26 +227,33 @@ impl Pool {
         &self,
         array: &Array<T>,
         code: u64,
-        read: fn(&Job) -> Result<C, TaskError>,
-    ) -> Result<C, TaskError> {
-        let unreachable =
-            |error: &dyn ToString| TaskError::Unreachable { problem: error.to_string() };
-        let (file, offset) = array.in_file().map_err(|error| unreachable(&error))?;
-        let status = file::status(file).map_err(|error| unreachable(&error))?;
-        let parts = 4 * self.inner().workers;
-        let length = array.len().div_ceil(parts).max(1);
-        let part = |first: usize| Part {
-            pid: std::process::id(),
-            descriptor: file.as_raw_fd(),
-            device: status.device,
-            inode: status.inode,
-            offset,
-            first,
-            count: length.min(array.len() - first),
-        };
-        let parts: Vec<_> = (0..array.len()).step_by(length).map(part).collect();
-        let job = Job::new(code, Arguments::many(&parts, NonZeroUsize::MIN)?, None, None);
+        read: fn(&Job) -> Either<C, TaskError>,
+    ) -> Either<C, TaskError> {
+        let (file, offset) = array.in_file().map_err(unreachable)?;
+        let parts = Part::all(file, offset, None, array.len(), self.slices());
+        read(&*self.run_parts(code, &parts.map_err(unreachable)?)?)
+    }
+
+    /// The elements that a guard lends.
+    fn lent_parts<T: Element>(
+        &self,
+        guard: &ArrayGuard<'_, T>,
+        loan: &Loan<'_>,
+    ) -> Either<Vec<Part>, TaskError> {
+        let (offset, terms) = (guard.offset().map_err(unreachable)?, loan.terms());
+        let terms = Some(terms.map_err(unreachable)?);
+        Part::all(loan.file(), offset, terms, guard.len(), self.slices()).map_err(unreachable)
+    }
+
+    /// How many slices there are to be.
+    fn slices(&self) -> usize {
+        4 * self.inner().workers
+    }
+
+    /// Runs a task for each part.
+    fn run_parts(&self, code: u64, parts: &[Part]) -> Either<Arc<Job>, TaskError> {
+        let job = Job::new(code, Arguments::many(parts, NonZeroUsize::MIN)?, None, None);
         self.run(&job)?;
-        read(&job)
+        Ok(job)
     }
 }

@@ -67,6 +67,11 @@ impl Place {
         let end = align_up(payload.checked_add(size)?, LINES)?;
         Some(Place { block, length: end - block, serial: 0, payload, payload_size: size })
     }
+
+    /// The byte of the file, beyond its end, that those lock to whom the object was lent.
+    pub(crate) fn byte_of_borrowers(&self) -> u64 {
+        (1 << 58) + self.block
+    }
 }
 
 impl Block {

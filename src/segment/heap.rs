@@ -7,9 +7,10 @@
 #![allow(unsafe_code, reason = "objects are made in place")]
 
 use super::block::{Block, Place};
-use super::{Core, Geometry, Header, Mapping, ObjectInfo};
+use super::{Core, Geometry, Header, Kind, Mapping, ObjectInfo};
 use crate::member::{Claim, Membership, Stamp, Table};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sys::ofd;
 use crate::{Error, Result};
 use std::ptr::NonNull;
 
@@ -204,6 +205,10 @@ impl Core {
         let again = Place::plan(place.block, new.size, new.align)
             .filter(|again| alike && again.length == place.length);
         let Some(again) = again else { return Ok(None) };
+        // Who borrowed it may have it for longer than who held it.
+        if new.info.kind == Kind::LockedArray && self.is_borrowed(&again)? {
+            return Ok(None);
+        }
         let table = self.table()?;
         for index in block.holders() {
             let Some(entry) = table.entry(index) else { continue };
@@ -213,6 +218,11 @@ impl Core {
             }
         }
         Ok(Some(Place { serial: place.serial.wrapping_add(1), ..again }))
+    }
+
+    fn is_borrowed(&self, place: &Place) -> Result<bool> {
+        ofd::is_locked(self.mapping.file(), place.byte_of_borrowers())
+            .map_err(Error::os("fcntl(F_OFD_GETLK)", self.mapping.name()))
     }
 
     /// The object with a label.

@@ -37,6 +37,19 @@ pub(crate) fn pin(cpu: usize) {
     assert_eq!(result, 0, "cannot pin to CPU {cpu}");
 }
 
+/// Has the calling thread run on both CPUs again.
+pub(crate) fn unpin() {
+    // SAFETY: a zeroed cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for cpu in cpus() {
+        // SAFETY: as in `pin`.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: `set` is a live cpu_set_t of the size given.
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    assert_eq!(result, 0, "cannot run on both CPUs");
+}
+
 /// Forks; `None` in the child, its pid in the parent.
 pub(crate) fn fork() -> io::Result<Option<i32>> {
     // SAFETY: no other thread of this process is running when the harness forks.

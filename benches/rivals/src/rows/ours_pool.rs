@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use commons::{Array, Pool, WaitStrategy};
+use commons::{Array, LockedArray, Pool, WaitStrategy};
 use rayon::prelude::*;
 
 use crate::os;
@@ -13,6 +13,8 @@ use crate::work::{Result, same, word};
 
 /// Tasks of a map.
 pub(super) const TASKS: u64 = 100_000;
+/// The same for procspawn, which has two channels, each a pair of sockets, for a task that waits.
+const PROCSPAWN_TASKS: u64 = 200;
 /// Elements of the array.
 pub(super) const ELEMENTS: usize = 100_000_000;
 /// What a turn is at least made of: one map.
@@ -73,26 +75,32 @@ pub(super) fn map_default(plan: &Plan) -> Result<f64> {
 
 /// One task there and back, everybody asleep in between.
 pub(super) fn apply_park(plan: &Plan) -> Result<f64> {
-    const APPLIES: u64 = 32;
-    /// As `tiny`, after a moment in which the other side falls asleep. With how often it has slept.
-    fn thoughtful(x: u64) -> (u64, u64) {
-        think();
-        (tiny(x), os::sleeps())
-    }
     os::pin(os::cpus()[0]);
     let worker = os::cpus()[1];
     let strategy = WaitStrategy::Park;
     let pool = Pool::builder().workers(1).affinity([worker]).wait_strategy(strategy).build()?;
-    let before = [os::sleeps(), pool.apply(thoughtful, 0)?.1];
+    apply(plan, |x| Ok(pool.apply(thoughtful, x)?))
+}
+
+/// As `tiny`, after a moment in which the other side falls asleep. With how often it has slept.
+fn thoughtful(x: u64) -> (u64, u64) {
+    think();
+    (tiny(x), os::sleeps())
+}
+
+/// Runs `one`, which has `thoughtful` run elsewhere.
+fn apply(plan: &Plan, one: impl Fn(u64) -> Result<(u64, u64)>) -> Result<f64> {
+    const APPLIES: u64 = 32;
+    let before = [os::sleeps(), one(0)?.1];
     let mut applied = 1;
     let figure = timed(plan, APPLIES, || {
         applied += APPLIES;
         (0..APPLIES).try_for_each(|i| {
             think();
-            same(pool.apply(thoughtful, word(i))?.0, tiny(word(i)))
+            same(one(word(i))?.0, tiny(word(i)))
         })
     })?;
-    let after = [os::sleeps(), pool.apply(thoughtful, 0)?.1];
+    let after = [os::sleeps(), one(0)?.1];
     let slept = before.into_iter().zip(after).map(|(before, after)| after - before).min();
     peer::note_asleep(slept.unwrap_or(0) as f64 / applied as f64);
     Ok(figure - 2.0 * peer::Think::TIME.as_nanos() as f64)
@@ -114,6 +122,16 @@ pub(super) fn map_slices(plan: &Plan) -> Result<f64> {
         // SAFETY: nobody else has the array.
         unsafe { pool.for_each_slice(&array, |_, slice| change(slice)) }?;
         Ok(())
+    })
+}
+
+pub(super) fn map_slices_of(plan: &Plan) -> Result<f64> {
+    let pool = pool()?;
+    let array = LockedArray::new(ELEMENTS, 1.0f64)?;
+    let _ = array.use_huge_pages();
+    let mut guard = array.lock()?;
+    timed(plan, ELEMENTS as u64, || {
+        Ok(pool.for_each_slice_of(&mut guard, |_, slice| change(slice))?)
     })
 }
 
@@ -165,6 +183,28 @@ pub(super) fn rayon_slices(plan: &Plan) -> Result<f64> {
     })
 }
 
+/// Workers are new runs of this program, each with a thread here that hands it its tasks.
+fn proc_spawn(workers: usize) -> Result<procspawn::Pool> {
+    Ok(procspawn::Pool::new(workers)?)
+}
+
+pub(super) fn proc_spawn_chunk1(plan: &Plan) -> Result<f64> {
+    os::unpin();
+    let pool = proc_spawn(2)?;
+    timed(plan, PROCSPAWN_TASKS, || {
+        let tasks: Vec<_> = (0..PROCSPAWN_TASKS).map(|i| pool.spawn(word(i), tiny)).collect();
+        (0..).zip(tasks).try_for_each(|(i, task)| same(task.join()?, tiny(word(i))))
+    })
+}
+
+pub(super) fn proc_spawn_apply(plan: &Plan) -> Result<f64> {
+    // The worker inherits where it may run.
+    os::pin(os::cpus()[1]);
+    let pool = proc_spawn(1)?;
+    os::pin(os::cpus()[0]);
+    apply(plan, |x| Ok(pool.spawn(x, thoughtful).join()?))
+}
+
 /// What Python's pool of two processes takes, as it says itself: nanoseconds of one operation.
 fn python(work: &str, rounds: u32, operations: u64) -> Result<f64> {
     const SCRIPT: &str = "
@@ -189,6 +229,7 @@ if __name__ == '__main__':
             figures.append((time.monotonic_ns() - before) / tasks)
     print(statistics.median(figures))
 ";
+    os::unpin();
     let arguments = [work.to_owned(), rounds.to_string(), operations.to_string()];
     let python =
         std::process::Command::new("python3").args(["-c", SCRIPT]).args(arguments).output()?;

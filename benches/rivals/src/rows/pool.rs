@@ -12,15 +12,14 @@ pub(crate) fn rows() -> Vec<Row> {
 
 const PYTHON: &str = "Python's Pool";
 const NO_PYTHON: &[(&str, &str)] = &[(PYTHON, "there is no python3 here")];
-const PROCSPAWN: (&str, &str) =
-    ("procspawn", "has no arrays in place; its calls are not measured here");
+const PROCSPAWN: (&str, &str) = ("procspawn", "has no arrays in place");
 
 fn rivals(
-    rayon: Option<Contender>,
+    others: Vec<Contender>,
     python: fn(&crate::peer::Plan) -> crate::work::Result<f64>,
 ) -> Vec<Contender> {
     let python = ours_pool::is_there_python().then_some(Contender { name: PYTHON, run: python });
-    rayon.into_iter().chain(python).collect()
+    others.into_iter().chain(python).collect()
 }
 
 fn absent() -> &'static [(&'static str, &'static str)] {
@@ -37,7 +36,10 @@ fn map_chunk1() -> Row {
         limit: Contender { name: "bare ring", run: bare_ring::stream_u64::<Slip> },
         ours: vec![Contender { name: "", run: ours_pool::map_chunk1 }],
         rivals: rivals(
-            Some(Contender { name: "rayon (threads)", run: ours_pool::rayon_chunk1 }),
+            vec![
+                Contender { name: "rayon (threads)", run: ours_pool::rayon_chunk1 },
+                Contender { name: "procspawn", run: ours_pool::proc_spawn_chunk1 },
+            ],
             ours_pool::python_chunk1,
         ),
         absent: absent(),
@@ -54,7 +56,7 @@ fn map_default() -> Row {
         limit: Contender { name: "bare ring", run: bare_ring::stream_u64::<Slip> },
         ours: vec![Contender { name: "", run: ours_pool::map_default }],
         rivals: rivals(
-            Some(Contender { name: "rayon (threads)", run: ours_pool::rayon_default }),
+            vec![Contender { name: "rayon (threads)", run: ours_pool::rayon_default }],
             ours_pool::python_default,
         ),
         absent: absent(),
@@ -73,7 +75,10 @@ fn apply_park() -> Row {
             run: futex_pair::round_trip,
         },
         ours: vec![Contender { name: "", run: ours_pool::apply_park }],
-        rivals: rivals(None, ours_pool::python_apply),
+        rivals: rivals(
+            vec![Contender { name: "procspawn", run: ours_pool::proc_spawn_apply }],
+            ours_pool::python_apply,
+        ),
         absent: absent(),
     }
 }
@@ -86,7 +91,10 @@ fn map_slices() -> Row {
         asleep: false,
         grain: 1,
         limit: Contender { name: "two pinned threads", run: ours_pool::two_threads },
-        ours: vec![Contender { name: "", run: ours_pool::map_slices }],
+        ours: vec![
+            Contender { name: "", run: ours_pool::map_slices },
+            Contender { name: "under a lock", run: ours_pool::map_slices_of },
+        ],
         rivals: vec![Contender { name: "rayon (threads)", run: ours_pool::rayon_slices }],
         absent: &[PROCSPAWN],
     }
