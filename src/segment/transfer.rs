@@ -5,6 +5,9 @@
 //! from its first instruction. After the fork the parent drops its copy of the child's closure in
 //! *transfer mode*: each handle in it, instead of giving its claim back, writes the child's stamp
 //! where its own was. Only then is the child let go.
+//!
+//! To a process that runs already, handles go the other way round: it makes them first, with a hold and
+//! a count of its own, and then the giver drops its own, of which only the roles are handed over.
 
 use super::{Core, for_each_block};
 use crate::member::{PlaceTaken, Stamp};
@@ -46,8 +49,7 @@ impl Prepared {
     /// Takes a place for one child in `always` and in every segment in which this process has
     /// handles.
     pub(crate) fn new(always: &Arc<Core>) -> Result<Self> {
-        let known: Vec<_> = KNOWN.lock().iter().filter_map(Weak::upgrade).collect();
-        let used = known.into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
+        let used = known().into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
         let mut prepared = Prepared { cores: Vec::new(), locks: Vec::new() };
         prepared.add(always.clone())?;
         for core in used {
@@ -130,27 +132,62 @@ impl Prepared {
     }
 }
 
+/// To whom the calling thread is handing over.
+struct Heirs {
+    /// The segments, and the stamp of the one that gets it in each.
+    stamps: Vec<(*const Core, Stamp)>,
+    /// Whether holds and counts are handed over, too: to a child, which has none yet.
+    everything: bool,
+}
+
 thread_local! {
-    static CHILD: RefCell<Vec<(*const Core, Stamp)>> = const { RefCell::new(Vec::new()) };
+    static HEIRS: RefCell<Heirs> =
+        const { RefCell::new(Heirs { stamps: Vec::new(), everything: false }) };
 }
 
 /// In the parent: drops `gift` so that what it holds becomes the child's. A panic of a destructor is
 /// given back.
 pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> std::thread::Result<()> {
-    let stamps = prepared.cores.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
-    let outer = CHILD.replace(stamps);
+    drop_for(&prepared.cores, true, gift)
+}
+
+/// Drops `gift` so that the roles that it has become those of a process that has handles of its own to
+/// the same objects already. A panic of a destructor is given back.
+#[cfg(feature = "serde")]
+pub(crate) fn hand_roles_over<G>(to: &[(Arc<Core>, Stamp)], gift: G) -> std::thread::Result<()> {
+    drop_for(to, false, gift)
+}
+
+fn drop_for<G>(to: &[(Arc<Core>, Stamp)], everything: bool, gift: G) -> std::thread::Result<()> {
+    let stamps = to.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
+    let outer = HEIRS.replace(Heirs { stamps, everything });
     // A destructor of the caller's that panics must not leave this thread handing over.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
-    CHILD.set(outer);
+    HEIRS.set(outer);
     result
 }
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.
 pub(crate) fn child_stamp(core: &Arc<Core>) -> Option<Stamp> {
+    heir_of(core, |heirs| heirs.everything)
+}
+
+/// The stamp of whoever gets the roles that the calling thread gives up in this segment.
+pub(crate) fn heir(core: &Arc<Core>) -> Option<Stamp> {
+    heir_of(core, |_| true)
+}
+
+fn heir_of(core: &Arc<Core>, gets: impl FnOnce(&Heirs) -> bool) -> Option<Stamp> {
     // A thread that drops its handles among its last thread-local values hands nothing over.
-    let stamp = CHILD.try_with(|stamps| {
-        let stamps = stamps.borrow();
-        stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core)).map(|(_, stamp)| *stamp)
+    let stamp = HEIRS.try_with(|heirs| {
+        let heirs = heirs.borrow();
+        let found = heirs.stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core));
+        found.filter(|_| gets(&heirs)).map(|(_, stamp)| *stamp)
     });
     stamp.ok().flatten()
+}
+
+/// The segments in which this process may have handles.
+pub(super) fn known() -> Vec<Arc<Core>> {
+    KNOWN.lock().iter().filter_map(Weak::upgrade).collect()
 }
