@@ -8,6 +8,7 @@ mod cell;
 mod claim;
 mod create;
 mod elements;
+mod handle;
 mod item;
 mod lock;
 mod mutex;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         objects::operations(),
         broadcast::operations(),
         pipe::operations(),
+        handle::operations(),
     ];
     all.into_iter().flatten().collect()
 }
