@@ -327,10 +327,13 @@ fn an_end_whose_receiver_died_is_found_dead_or_comes_back() {
         ()
     });
     control.recv_bytes().unwrap();
-    let giving = std::thread::spawn(move || control.send_handle(there));
+    let giving = std::thread::spawn(move || {
+        let Undelivered { value, reason } = control.send_handle(there).unwrap_err();
+        (value, reason)
+    });
     std::thread::sleep(MOMENT / 4);
     lazy.kill();
-    let Undelivered { value: mut there, reason } = giving.join().unwrap().unwrap_err();
+    let (mut there, reason) = giving.join().unwrap();
     assert!(reason.is_end_of_file(), "{reason}");
     reach(&mut here, &mut there);
     // When it had it.

@@ -147,7 +147,8 @@ fn leave(
     OUTGOING.with_borrow_mut(|outgoing| {
         let Some(Outgoing { cores, tickets }) = outgoing else {
             return Err(format!(
-                "{handle}: handles are handed over when a child is started, or by `send_handle` of a pipe, and in no other way"
+                "{handle}: handles are handed over when a child is started, or by `send_handle` of a pipe, \
+                 and in no other way"
             ));
         };
         let known = cores.iter().position(|known| Arc::ptr_eq(known, core));
@@ -206,7 +207,8 @@ fn take(number: u32, handle: &str) -> Result<Used, String> {
     INCOMING.with_borrow_mut(|incoming| {
         let Some(Incoming { cores, tickets, promises }) = incoming else {
             return Err(format!(
-                "{handle}: handles come as the argument of a child's function, or by `recv_handle` of a pipe, and in no other way"
+                "{handle}: handles come as the argument of a child's function, or by `recv_handle` of a \
+                 pipe, and in no other way"
             ));
         };
         let place = tickets.get_mut(number as usize);

@@ -58,8 +58,8 @@ impl<T> Writer<T> {
     /// As [`Writer::send_fd`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`ChannelError::TimedOut`], after which a message may be left that leads nowhere; and as
-    /// [`Writer::send_fd`].
+    /// [`TimedOut`](crate::ChannelError::TimedOut), after which a message may be left that leads nowhere;
+    /// and as [`Writer::send_fd`].
     pub fn send_fd_timeout(&mut self, fd: impl AsFd, timeout: Duration) -> Result<(), PipeError> {
         self.send_fd_until(fd.as_fd(), time::after(timeout))
     }
@@ -104,7 +104,7 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_fd`], if there is a message.
     ///
     /// # Errors
-    /// [`ChannelError::Empty`], and as [`Reader::recv_fd`].
+    /// [`Empty`](crate::ChannelError::Empty), and as [`Reader::recv_fd`].
     ///
     /// # Blocking
     /// While the one who sent it hands it over, which waits for this already.
@@ -115,7 +115,7 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_fd`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`ChannelError::TimedOut`], and as [`Reader::recv_fd`].
+    /// [`TimedOut`](crate::ChannelError::TimedOut), and as [`Reader::recv_fd`].
     pub fn recv_fd_timeout(&mut self, timeout: Duration) -> Result<OwnedFd, PipeError> {
         self.recv_fd_until(time::after(timeout))
     }

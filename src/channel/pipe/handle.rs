@@ -20,6 +20,7 @@
 use super::meeting::{Matter, once_there, os};
 use super::{Connection, PipeError, Reader, Undelivered, Writer};
 use crate::Result;
+use crate::channel::ChannelError;
 use crate::channel::spsc::end::{FOREVER, NOW};
 use crate::member::Stamp;
 use crate::segment::{self, Core, Outgoing, Promises, Ticket};
@@ -65,6 +66,9 @@ struct Place {
     giver: (u16, u32),
 }
 
+/// The segments of a handle, and the stamp of the receiver in each.
+type Heirs = Vec<(Arc<Core>, Stamp)>;
+
 fn refused(reason: impl ToString) -> PipeError {
     PipeError::HandleRefused(reason.to_string())
 }
@@ -107,7 +111,7 @@ impl Letter {
 }
 
 /// The stamps in what a receiver says that is ready, one for each segment.
-fn stamps(bytes: &[u8], cores: &[Arc<Core>]) -> Option<Vec<(Arc<Core>, Stamp)>> {
+fn stamps(bytes: &[u8], cores: &[Arc<Core>]) -> Option<Heirs> {
     let (stamps, []) = bytes.as_chunks::<STAMP>() else { return None };
     let stamps = stamps.iter().map(|&[a, b, c, d, e, f]| Stamp {
         index: u16::from_le_bytes([a, b]),
@@ -174,7 +178,7 @@ impl<T> Writer<T> {
     /// As [`Writer::send_handle`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`TimedOut`](crate::ChannelError::TimedOut), after which a message may be left that leads nowhere;
+    /// [`ChannelError::TimedOut`], after which a message may be left that leads nowhere;
     /// and as [`Writer::send_handle`].
     pub fn send_handle_timeout<H: Serialize>(
         &mut self,
@@ -226,11 +230,11 @@ impl<T> Writer<T> {
         line: &Line,
         cores: &[Arc<Core>],
         deadline: u64,
-    ) -> Result<Option<Vec<(Arc<Core>, Stamp)>>, PipeError> {
+    ) -> Result<Option<Heirs>, PipeError> {
         let mut bytes = vec![0; (1 + STAMP * cores.len()).max(1 + REASON)];
         loop {
             let Some(length) = self.hear(line, &mut bytes, deadline)? else {
-                return Err(crate::ChannelError::TimedOut.into());
+                return Err(ChannelError::TimedOut.into());
             };
             match bytes[..length] {
                 [SEGMENT, a, b, c, d] => {
@@ -272,7 +276,7 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_handle`], if there is a message.
     ///
     /// # Errors
-    /// [`Empty`](crate::ChannelError::Empty), and as [`Reader::recv_handle`].
+    /// [`ChannelError::Empty`], and as [`Reader::recv_handle`].
     ///
     /// # Blocking
     /// While the one who sent it hands it over, which waits for this already.
@@ -283,7 +287,7 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_handle`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`TimedOut`](crate::ChannelError::TimedOut), and as [`Reader::recv_handle`].
+    /// [`ChannelError::TimedOut`], and as [`Reader::recv_handle`].
     pub fn recv_handle_timeout<H: DeserializeOwned>(
         &mut self,
         timeout: Duration,
