@@ -22,6 +22,7 @@ mod records;
 mod signal;
 mod spawn;
 mod stream;
+mod turn;
 mod waiters;
 
 use crate::harness::Operation;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         queue::operations(),
         records::operations(),
         objects::operations(),
+        turn::operations(),
         broadcast::operations(),
         pipe::operations(),
         handle::operations(),
