@@ -296,11 +296,13 @@ impl Core {
             None => {
                 let begins = file::first_bytes(file.as_fd()).map_err(os)?;
                 Geometry::recognise(name, status.size, begins)?;
-                if named {
-                    mapping::reserve(file.as_fd(), name, 0, status.size)?;
-                } else if !file::has_sealed_size(file.as_fd()).map_err(os)? {
+                if !named && !file::has_sealed_size(file.as_fd()).map_err(os)? {
                     let problem = "its size can be changed";
                     return Err(Error::Corrupted { name: name.to_owned(), problem });
+                }
+                if named && status.reserved < status.size {
+                    // As where it is opened by its name.
+                    mapping::reserve(file.as_fd(), name, 0, status.size)?;
                 }
                 Arc::new(Self::inherited(file, name.to_owned(), named)?)
             }

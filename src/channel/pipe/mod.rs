@@ -37,7 +37,8 @@
 //!
 //! # Trust
 //! Everything is copied before it is looked at, and checked: whatever a hostile peer writes, the answers
-//! are objects that are valid for their type, bytes, or errors.
+//! are objects that are valid for their type, bytes, or errors. What a received handle leads to is trusted as if
+//! it had been opened by a name: see [`Segment`](crate::Segment#trust).
 //!
 //! # Examples
 //! ```
