@@ -96,7 +96,7 @@ where
     let report = Report::new()?;
     // Before others have to wait: it runs code of the caller's.
     let (bytes, outgoing) =
-        segment::collect(report.attachment(), || postcard::to_stdvec(&argument));
+        segment::collect_with(report.attachment(), || postcard::to_stdvec(&argument));
     let bytes = bytes.map_err(|error| io::Error::other(segment::problem(error)));
     let bytes = bytes.map_err(failed("serialising the argument"))?;
 
@@ -249,7 +249,7 @@ fn be(letter: Letter, argument: &[u8]) -> ! {
     let code = segments(letter.segments).and_then(|(cores, mut prepared)| {
         let carrier = carrier.ok_or("the file for the result was not inherited")?;
         prepared.settle();
-        segment::unpack(cores, letter.tickets, || {
+        segment::unpack(cores, letter.tickets, None, || {
             let report = Report::handed(&segment::first()?, carrier).map_err(text)?;
             let (index, generation) = letter.parent;
             if wait_at_gate(&report.launch, Stamp { index, generation }).is_none() {

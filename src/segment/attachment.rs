@@ -3,11 +3,28 @@
 use super::block::Place;
 use super::heap::NewObject;
 use super::{Core, ObjectInfo, block_at, transfer};
-use crate::sync::local::{AtomicU32, Ordering};
+use crate::member::Stamp;
+use crate::sync::local::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::fork;
 use crate::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+/// A role that another process has until it hands it over, which it does once this handle is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Promise {
+    /// Who has it.
+    giver: Stamp,
+    /// Whether it was handed over.
+    kept: Arc<AtomicBool>,
+}
+
+impl Promise {
+    #[cfg(feature = "serde")]
+    pub(super) fn new(giver: Stamp, kept: Arc<AtomicBool>) -> Self {
+        Promise { giver, kept }
+    }
+}
 
 /// Keeps an object mapped, and its memory from being used again, for as long as it lives.
 ///
@@ -21,13 +38,15 @@ pub(crate) struct Attachment {
     epoch: AtomicU32,
     /// Whether the parent gave this process a role in the object, which comes with this handle.
     with_role: bool,
+    /// Where that role is still to come.
+    promise: Option<Promise>,
 }
 
 impl Attachment {
     fn new(core: Arc<Core>, place: Place, info: ObjectInfo) -> Self {
         core.add_handle();
         let epoch = AtomicU32::new(fork::epoch());
-        Attachment { core, place, info, epoch, with_role: false }
+        Attachment { core, place, info, epoch, with_role: false, promise: None }
     }
 
     /// Makes an object and holds it.
@@ -66,6 +85,7 @@ impl Attachment {
         }
         let mut attachment = Self::new(core.clone(), place, info).if_it_is(wanted)?;
         attachment.with_role = used.is_sole();
+        attachment.promise = used.promise().filter(|_| used.is_sole());
         Ok(attachment)
     }
 
@@ -83,6 +103,13 @@ impl Attachment {
     /// Whether a role that this process has in the object came with this handle.
     pub(crate) fn came_with_role(&self) -> bool {
         self.with_role
+    }
+
+    /// Who is still to hand over the role that comes with this handle.
+    pub(crate) fn promised_by(&self) -> Option<Stamp> {
+        // Relaxed: the thread that hears of it sets it, before it lets go of the handle.
+        let open = self.promise.as_ref().filter(|promise| !promise.kept.load(Ordering::Relaxed));
+        open.map(|promise| promise.giver)
     }
 
     /// Another handle of the same process to the same object.

@@ -94,7 +94,7 @@ macro_rules! constructors {
 macro_rules! travels {
     ([$($generics:tt)*] $type:ty, $sharing:ident,
      |$this:ident| $given:expr, |$used:ident| $found:expr) => {
-        /// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+        /// For arguments of children and for [`send_handle`](crate::pipe::Writer::send_handle) alone.
         #[cfg(feature = "serde")]
         impl<$($generics)*> serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -105,7 +105,7 @@ macro_rules! travels {
             }
         }
 
-        /// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+        /// For arguments of children and for [`send_handle`](crate::pipe::Writer::send_handle) alone.
         #[cfg(feature = "serde")]
         impl<'de, $($generics)*> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

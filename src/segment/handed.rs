@@ -1,17 +1,24 @@
-//! Handles that travel to a child that begins with nothing of its parent's memory.
+//! Handles that travel to a child that begins with nothing of its parent's memory, or to a process that
+//! runs already.
 //!
-//! While the argument of such a child is serialised, each handle in it leaves a *ticket*: the segment,
+//! While what goes there is serialised, each handle in it leaves a *ticket*: the segment,
 //! the block and its serial number, and what kind of handle it was. The tickets go to the child beside
 //! the argument, with a descriptor of each segment, and what is written into the argument is their
 //! numbers alone. So nothing that a program serialises or deserialises by itself can make a handle: a
 //! ticket is used once, for the type that left it. What the handle stands for is handed over as to a
-//! forked child, when the parent drops it in transfer mode.
+//! forked child, when the giver drops it in transfer mode: to a child before it uses its tickets, and to
+//! a process that runs already after it has, so that either of the two can still refuse or die, and
+//! everything is whose it was. Until then an end that was made of a ticket has a [`Promise`] of its role.
 
-use super::{Attachment, Core, Geometry, Mapping};
+use super::attachment::Promise;
+use super::{Attachment, Core, Geometry, Mapping, mapping, transfer};
+use crate::member::Stamp;
+use crate::sync::local::{AtomicBool, Ordering::Relaxed};
+use crate::sys::file;
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serializer, de, ser};
 use std::cell::RefCell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Whether several handles to the same thing may travel.
@@ -48,13 +55,39 @@ pub(crate) struct Outgoing {
 pub(crate) struct Used {
     core: Arc<Core>,
     ticket: Ticket,
+    promise: Option<Promise>,
 }
 
-/// In the child: what came.
+/// Where what came came from.
 #[derive(Debug)]
 struct Incoming {
     cores: Vec<Arc<Core>>,
     tickets: Vec<Option<Ticket>>,
+    promises: Option<Promises>,
+}
+
+/// By whom the roles of what came are still to be handed over.
+#[derive(Clone, Debug)]
+pub(crate) struct Promises {
+    /// The giver's stamp in each of the segments.
+    givers: Vec<Stamp>,
+    kept: Arc<AtomicBool>,
+}
+
+impl Promises {
+    pub(crate) fn new(givers: Vec<Stamp>) -> Self {
+        Promises { givers, kept: Arc::default() }
+    }
+
+    /// Says that all of them were handed over.
+    pub(crate) fn are_kept(self) {
+        // Relaxed: the handles go to others after this, if at all.
+        self.kept.store(true, Relaxed);
+    }
+
+    fn of(&self, segment: usize) -> Option<Promise> {
+        self.givers.get(segment).map(|giver| Promise::new(*giver, self.kept.clone()))
+    }
 }
 
 thread_local! {
@@ -86,9 +119,16 @@ impl<T> Drop for Cleared<T> {
 }
 
 /// Collects what is handed over while `serialise` runs, of which `first` is the first.
-pub(crate) fn collect<R>(first: &Attachment, serialise: impl FnOnce() -> R) -> (R, Outgoing) {
+pub(crate) fn collect_with<R>(first: &Attachment, serialise: impl FnOnce() -> R) -> (R, Outgoing) {
+    collect(|| {
+        leave(first.core(), Some(first), 0, FIRST, Sharing::Shared).expect("collecting");
+        serialise()
+    })
+}
+
+/// Collects what is handed over while `serialise` runs.
+pub(crate) fn collect<R>(serialise: impl FnOnce() -> R) -> (R, Outgoing) {
     let _cleared = Cleared(&OUTGOING, OUTGOING.replace(Some(Outgoing::default())));
-    leave(first.core(), Some(first), 0, FIRST, Sharing::Shared).expect("collecting");
     let result = serialise();
     (result, OUTGOING.take().unwrap_or_default())
 }
@@ -107,7 +147,8 @@ fn leave(
     OUTGOING.with_borrow_mut(|outgoing| {
         let Some(Outgoing { cores, tickets }) = outgoing else {
             return Err(format!(
-                "{handle}: handles are handed over when a child is started, and in no other way"
+                "{handle}: handles are handed over when a child is started, or by `send_handle` of a pipe, \
+                 and in no other way"
             ));
         };
         let known = cores.iter().position(|known| Arc::ptr_eq(known, core));
@@ -164,9 +205,10 @@ pub(crate) fn receive<'de, D: Deserializer<'de>, H>(
 
 fn take(number: u32, handle: &str) -> Result<Used, String> {
     INCOMING.with_borrow_mut(|incoming| {
-        let Some(Incoming { cores, tickets }) = incoming else {
+        let Some(Incoming { cores, tickets, promises }) = incoming else {
             return Err(format!(
-                "{handle}: handles come as the argument of a child's function alone"
+                "{handle}: handles come as the argument of a child's function, or by `recv_handle` of a \
+                 pipe, and in no other way"
             ));
         };
         let place = tickets.get_mut(number as usize);
@@ -174,18 +216,21 @@ fn take(number: u32, handle: &str) -> Result<Used, String> {
         let ticket = found.ok_or_else(|| format!("{handle}: no such handle was handed over"))?;
         let core = cores.get(ticket.segment).cloned();
         let core = core.ok_or_else(|| format!("{handle}: its segment was not handed over"))?;
-        Ok(Used { core, ticket })
+        let promise = promises.as_ref().map(|promises| promises.of(ticket.segment));
+        let promise = promise.map(|it| it.ok_or_else(|| format!("{handle}: nobody gives it")));
+        Ok(Used { core, ticket, promise: promise.transpose()? })
     })
 }
 
-/// In the child: makes what came known while `deserialise` runs.
+/// Makes what came known while `deserialise` runs. `promises`: roles are still to come.
 pub(crate) fn unpack<R>(
     cores: Vec<Arc<Core>>,
     tickets: Vec<Ticket>,
+    promises: Option<Promises>,
     deserialise: impl FnOnce() -> R,
 ) -> R {
-    let tickets = tickets.into_iter().map(Some).collect();
-    let _cleared = Cleared(&INCOMING, INCOMING.replace(Some(Incoming { cores, tickets })));
+    let incoming = Incoming { cores, tickets: tickets.into_iter().map(Some).collect(), promises };
+    let _cleared = Cleared(&INCOMING, INCOMING.replace(Some(incoming)));
     deserialise()
 }
 
@@ -213,6 +258,11 @@ impl Used {
         self.ticket.sole
     }
 
+    /// By whom the role is still to be handed over, if the handle has one.
+    pub(super) fn promise(&self) -> Option<Promise> {
+        self.promise.clone()
+    }
+
     /// What the type had to know.
     pub(crate) fn detail(&self) -> u64 {
         self.ticket.detail
@@ -225,5 +275,39 @@ impl Core {
         let mapping = Mapping::new(file, name)?;
         let geometry = Geometry::read(&mapping)?;
         Ok(Self::over(mapping, geometry, named))
+    }
+
+    /// The segment behind a descriptor that another process sent, of which this process takes part: one
+    /// that it has mapped already, or that is among `received`, or else a new one.
+    pub(crate) fn received(
+        file: OwnedFd,
+        name: &str,
+        named: bool,
+        received: &[Arc<Core>],
+    ) -> Result<Arc<Core>> {
+        let os = |error| Error::os("fstat", name)(error);
+        let status = file::status(file.as_fd()).map_err(os)?;
+        let is_it = |core: &Arc<Core>| {
+            file::status(core.mapping().file()).is_ok_and(|known| status.is_same_file(&known))
+        };
+        let known = received.iter().cloned().chain(transfer::known()).find(is_it);
+        let core = match known {
+            Some(core) => core,
+            None => {
+                let begins = file::first_bytes(file.as_fd()).map_err(os)?;
+                Geometry::recognise(name, status.size, begins)?;
+                if !named && !file::has_sealed_size(file.as_fd()).map_err(os)? {
+                    let problem = "its size can be changed";
+                    return Err(Error::Corrupted { name: name.to_owned(), problem });
+                }
+                if named && status.reserved < status.size {
+                    // As where it is opened by its name.
+                    mapping::reserve(file.as_fd(), name, 0, status.size)?;
+                }
+                Arc::new(Self::inherited(file, name.to_owned(), named)?)
+            }
+        };
+        core.membership()?;
+        Ok(core)
     }
 }

@@ -30,7 +30,8 @@ pub(crate) use constructors::{constructors, travels};
 pub(crate) use core::Core;
 #[cfg(feature = "serde")]
 pub(crate) use handed::{
-    Sharing, Ticket, Used, collect, first, forget_rest, give, problem, receive, unpack,
+    Outgoing, Promises, Sharing, Ticket, Used, collect, collect_with, first, forget_rest, give,
+    problem, receive, unpack,
 };
 pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{block_at, for_each_block};
@@ -38,7 +39,9 @@ pub(crate) use held::Held;
 pub(crate) use location::Location;
 pub(crate) use mapping::{Mapping, Shared};
 pub(crate) use name::{Name, directory, unlink_if};
-pub(crate) use transfer::{Prepared, child_stamp, hand_over, leave_all};
+#[cfg(feature = "serde")]
+pub(crate) use transfer::hand_roles_over;
+pub(crate) use transfer::{Prepared, child_stamp, hand_over, heir, leave_all};
 
 pub use element::Element;
 pub use object::{Kind, ObjectInfo};
@@ -213,7 +216,7 @@ impl Segment {
     }
 }
 
-/// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+/// For arguments of children and for [`send_handle`](crate::pipe::Writer::send_handle) alone.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Segment {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -221,7 +224,7 @@ impl serde::Serialize for Segment {
     }
 }
 
-/// For the arguments of children alone: see [`Process::call`](crate::Process::call).
+/// For arguments of children and for [`send_handle`](crate::pipe::Writer::send_handle) alone.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Segment {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

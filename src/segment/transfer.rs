@@ -9,6 +9,9 @@
 //! A child makes its places its own before it runs anything, but for those in segments without a name
 //! where it was handed nothing: these it has, and makes its own with its first use of the segment
 //! ([`settle_put_off`]). Most children are handed nothing, and have better things to do.
+//!
+//! To a process that runs already, handles go the other way round: it makes them first, with a hold and
+//! a count of its own, and then the giver drops its own, of which only the roles are handed over.
 
 #![allow(unsafe_code, reason = "places that were put off are behind an atomic pointer")]
 
@@ -90,8 +93,7 @@ impl Prepared {
     /// Takes a place for one child in `always` and in every segment in which this process has
     /// handles.
     pub(crate) fn new(always: &Arc<Core>) -> Result<Self> {
-        let known: Vec<_> = KNOWN.lock().iter().filter_map(Weak::upgrade).collect();
-        let used = known.into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
+        let used = known().into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
         let mut prepared = Prepared::none();
         prepared.add(always.clone())?;
         for core in used {
@@ -195,8 +197,17 @@ impl Prepared {
     }
 }
 
+/// To whom the calling thread is handing over.
+struct Heirs {
+    /// The segments, and the stamp of the one that gets it in each.
+    stamps: Vec<(*const Core, Stamp)>,
+    /// Whether holds and counts are handed over, too: to a child, which has none yet.
+    everything: bool,
+}
+
 thread_local! {
-    static CHILD: RefCell<Vec<(*const Core, Stamp)>> = const { RefCell::new(Vec::new()) };
+    static HEIRS: RefCell<Heirs> =
+        const { RefCell::new(Heirs { stamps: Vec::new(), everything: false }) };
     /// Whether anything was handed over.
     static HANDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -208,27 +219,56 @@ pub(crate) fn hand_over<G, O>(
     gift: G,
     own: O,
 ) -> (bool, std::thread::Result<()>) {
-    let stamps = prepared.cores.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
-    let outer = (CHILD.replace(stamps), HANDED.replace(false));
+    let (handed, result) = drop_for(&prepared.cores, true, gift);
+    let (_, rest) = drop_for(&prepared.cores, true, own);
+    (handed, result.and(rest))
+}
+
+/// Drops `gift` so that the roles that it has become those of a process that has handles of its own to
+/// the same objects already. A panic of a destructor is given back.
+#[cfg(feature = "serde")]
+pub(crate) fn hand_roles_over<G>(to: &[(Arc<Core>, Stamp)], gift: G) -> std::thread::Result<()> {
+    drop_for(to, false, gift).1
+}
+
+/// Says, too, whether there was anything to hand over.
+fn drop_for<G>(
+    to: &[(Arc<Core>, Stamp)],
+    everything: bool,
+    gift: G,
+) -> (bool, std::thread::Result<()>) {
+    let stamps = to.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
+    let outer = (HEIRS.replace(Heirs { stamps, everything }), HANDED.replace(false));
     // A destructor of the caller's that panics must not leave this thread handing over.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
-    let handed = HANDED.get();
-    let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(own)));
-    CHILD.set(outer.0);
-    HANDED.set(outer.1);
-    (handed, result.and(rest))
+    HEIRS.set(outer.0);
+    (HANDED.replace(outer.1), result)
 }
 
 /// The stamp of the child to which the calling thread is handing over, in this segment.
 pub(crate) fn child_stamp(core: &Arc<Core>) -> Option<Stamp> {
+    heir_of(core, |heirs| heirs.everything)
+}
+
+/// The stamp of whoever gets the roles that the calling thread gives up in this segment.
+pub(crate) fn heir(core: &Arc<Core>) -> Option<Stamp> {
+    heir_of(core, |_| true)
+}
+
+fn heir_of(core: &Arc<Core>, gets: impl FnOnce(&Heirs) -> bool) -> Option<Stamp> {
     // A thread that drops its handles among its last thread-local values hands nothing over.
-    let stamp = CHILD.try_with(|stamps| {
-        let stamps = stamps.borrow();
-        let child = stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core));
-        child.map(|(_, stamp)| {
+    let stamp = HEIRS.try_with(|heirs| {
+        let heirs = heirs.borrow();
+        let found = heirs.stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core));
+        found.filter(|_| gets(&heirs)).map(|(_, stamp)| {
             HANDED.set(true);
             *stamp
         })
     });
     stamp.ok().flatten()
+}
+
+/// The segments in which this process may have handles.
+pub(super) fn known() -> Vec<Arc<Core>> {
+    KNOWN.lock().iter().filter_map(Weak::upgrade).collect()
 }

@@ -105,6 +105,15 @@ pub(crate) fn seal_size(fd: BorrowedFd<'_>) -> io::Result<()> {
     super::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
 }
 
+/// Whether nobody can change the size of a file of [`memory`] any more.
+#[cfg(feature = "serde")]
+pub(crate) fn has_sealed_size(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: takes no pointer.
+    let seals = super::check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
+    let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    Ok(seals & wanted == wanted)
+}
+
 /// Sets the size of a file without reserving space for it.
 pub(crate) fn set_size(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     let bytes = libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -152,6 +161,14 @@ pub(crate) struct Status {
     pub(crate) inode: u64,
     /// Whether it is a regular file.
     pub(crate) is_regular: bool,
+}
+
+impl Status {
+    /// Whether this is of the same file. Both are open.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_same_file(&self, other: &Status) -> bool {
+        (self.device, self.inode, self.size) == (other.device, other.inode, other.size)
+    }
 }
 
 /// Asks for the [`Status`] of a file.

@@ -18,7 +18,7 @@ mod watcher;
 pub(crate) use block::settle;
 pub(crate) use block::{Asleep, NEVER, Wait, block_on};
 #[cfg(not(all(test, loom)))]
-pub(crate) use role::{claim_role, is_suspect, look_at_holder, watch_holder};
+pub(crate) use role::{claim_role, end_role, is_suspect, look_at_holder, watch_holder};
 #[cfg(not(all(test, loom)))]
 pub(crate) use shared::SLICE;
 pub(crate) use shared::{Sleeper, block_shared, sleep_on};

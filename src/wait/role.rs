@@ -3,7 +3,7 @@
 
 use crate::member::{Departure, Doubt, Peer, Stamp, Watch};
 use crate::raw::role::{Holder, Role};
-use crate::segment::{Attachment, Core};
+use crate::segment::{Attachment, Core, heir};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::futex;
 use crate::sys::time;
@@ -28,6 +28,9 @@ pub(crate) fn claim_role(
             Holder::Abandoned => Some(Departure::Abandoned),
             Holder::Held(stamp) => {
                 let stamp = Stamp::unpack(stamp);
+                if stamp.is_some() && stamp == attachment.promised_by() {
+                    return Ok(None);
+                }
                 if stamp == Some(me) && attachment.came_with_role() {
                     return Ok(None);
                 }
@@ -49,10 +52,28 @@ pub(crate) fn claim_role(
                 Some(Departure::Died { pid })
             }
         };
+        if attachment.promised_by().is_some() {
+            // Who was to hand it over has not got it.
+            return Err(Error::Forked);
+        }
         if role.claim(seen, me.pack()) {
             return Ok(predecessor);
         }
     }
+}
+
+/// Gives a role up that this process has, in order or not; or hands it over, where the calling thread
+/// drops its handles for another process.
+pub(crate) fn end_role(attachment: &Attachment, role: &Role, me: Stamp, in_order: bool) {
+    let mine = me.pack();
+    match (heir(attachment.core()), attachment.promised_by()) {
+        (Some(heir), _) => role.hand_over(mine, heir.pack()),
+        (None, None) => role.leave(mine, in_order),
+        // Another thread of this process has it, and keeps it.
+        (None, Some(giver)) if giver == me => false,
+        // The giver keeps it; or it died over handing it over, and nobody has it.
+        (None, Some(_)) => role.leave(mine, false),
+    };
 }
 
 /// How to sleep so that the death of a role's holder ends the sleep, or how the holder went.

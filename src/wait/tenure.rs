@@ -1,11 +1,11 @@
 //! Having a role that one process has at a time, as the handle of a side that nobody answers to has it: a
 //! word of shared memory says whose it is, and this says whether that is still the process that asks.
 
-use super::role::claim_role;
+use super::role::{claim_role, end_role};
 use crate::member::Departure;
 use crate::raw::role::Role;
 use crate::raw::wait_cell::WaitCell;
-use crate::segment::{Attachment, child_stamp};
+use crate::segment::Attachment;
 use crate::sync::barrier;
 use crate::sync::local::{AtomicU32, Ordering::Relaxed};
 use crate::sys::{fork, membarrier};
@@ -95,11 +95,7 @@ impl Tenure {
         }
         let core = attachment.core();
         let Some(me) = core.membership_if_any() else { return };
-        let mine = me.stamp().pack();
-        match child_stamp(core) {
-            Some(child) => role.hand_over(mine, child.pack()),
-            None => role.leave(mine, finished),
-        };
+        end_role(attachment, role, me.stamp(), finished);
         let _ = barrier::heavy();
         news.wake();
     }

@@ -5,7 +5,6 @@
 //! | CONN-02 | the ends of a one-way pipe are two types, so the wrong direction does not compile (below) |
 //! | CONN-20 | operations take `&mut self` |
 //! | CONN-22 | there is no descriptor to wrap |
-//! | CONN-25 | an end moves to a child when it is started, and a pipe with a name is opened by who is told the name; sockets and files go through a pipe (below) |
 //!
 //! A negative timeout or offset does not exist.
 
@@ -539,6 +538,40 @@ fn conn_24_plain_data_is_no_descriptor() {
     writer.send_bytes(b"plain").unwrap();
     assert_eq!(reader.recv_fd().unwrap_err(), PipeError::NotADescriptor);
     assert_eq!(reader.recv_bytes().unwrap(), b"plain");
+}
+
+#[test]
+fn conn_25_connections_go_through_a_connection_and_keep_their_direction() {
+    let _watchdog = watchdog();
+    let (mut here, mut there) = pipe::pipe::<()>().unwrap();
+    let child = child(move || {
+        let mut both = there.recv_handle::<Connection<u32>>().unwrap();
+        let number = both.recv().unwrap();
+        both.send(&(number + 1)).unwrap();
+        // An end that only sends is no end that receives, and the other way round: by its type.
+        while !there.poll(None).unwrap() {}
+        let wrong = there.recv_handle::<Reader<String>>().unwrap_err();
+        assert!(matches!(wrong, PipeError::OtherHandle { .. }));
+        there.recv_handle::<Writer<String>>().unwrap().send(&"sent".to_owned()).unwrap();
+        while !there.poll(None).unwrap() {}
+        assert!(there.recv_handle::<Writer<String>>().is_err());
+        let mut reader = there.recv_handle::<Reader<String>>().unwrap();
+        assert_eq!(reader.recv().unwrap(), "to receive");
+        assert!(reader.recv().unwrap_err().is_end_of_file());
+    });
+    let (mut mine, yours) = pipe::pipe::<u32>().unwrap();
+    here.send_handle(yours).unwrap();
+    mine.send(&41).unwrap();
+    assert_eq!(mine.recv().unwrap(), 42);
+    let (mut reader, writer) = pipe::simplex::<String>().unwrap();
+    here.send_handle(writer).unwrap();
+    assert_eq!(reader.recv().unwrap(), "sent");
+    assert!(reader.recv().unwrap_err().is_end_of_file());
+    let (reader, mut writer) = pipe::simplex::<String>().unwrap();
+    writer.send(&"to receive".to_owned()).unwrap();
+    here.send_handle(reader).unwrap();
+    drop(writer);
+    child.finish();
 }
 
 #[test]

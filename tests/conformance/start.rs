@@ -157,11 +157,18 @@ fn start_04_a_child_goes_on_by_its_own_method() {
 }
 
 #[test]
-fn start_08_handles_are_handed_over_at_the_start_alone() {
+fn start_08_handles_are_handed_over_at_the_start_or_sent_as_handles() {
     let _watchdog = watchdog();
-    let (mut there, _back) = commons::pipe::pipe::<Mutex<u8>>().unwrap();
-    let refused = there.send(&Mutex::new(1).unwrap()).unwrap_err().to_string();
-    assert!(!refused.is_empty());
+    let (mut there, mut back) = commons::pipe::pipe::<Mutex<u8>>().unwrap();
+    let mutex = Mutex::new(1).unwrap();
+    let refused = there.send(&mutex).unwrap_err().to_string();
+    assert!(refused.contains("send_handle"), "{refused}");
+    let child = Process::spawn(move || {
+        *back.recv_handle::<Mutex<u8>>().unwrap().lock().unwrap() += 1;
+    });
+    there.send_handle(mutex.clone()).unwrap();
+    child.unwrap().join().unwrap();
+    assert_eq!(*mutex.lock().unwrap(), 2);
     // As the argument of a forked child it is moved, and need not be serialised.
     let (producer, mut consumer) = spsc::ring(1).unwrap();
     let push: fn(spsc::Producer<u8>) = |mut producer| producer.push(1).unwrap();

@@ -15,7 +15,8 @@ crate::tests! {
     every_kind_of_object_is_shared
     an_end_that_was_handed_over_is_found_dead_with_the_child
     an_end_is_handed_over_once
-    handles_travel_to_children_alone
+    handles_travel_by_serde_to_children_alone
+    handles_travel_through_pipes
     what_was_forged_makes_no_handle
     objects_are_passed_on
     a_forked_childs_handles_travel
@@ -278,7 +279,7 @@ fn an_end_is_handed_over_once() {
     assert_eq!(consumer.pop().unwrap(), 1);
 }
 
-fn handles_travel_to_children_alone() {
+fn handles_travel_by_serde_to_children_alone() {
     let mutex = Mutex::new(0u8).unwrap();
     let queue = ObjectQueue::<Mutex<u8>>::new(1 << 10).unwrap();
     let refused = queue.send(&mutex).unwrap_err().to_string();
@@ -288,6 +289,28 @@ fn handles_travel_to_children_alone() {
     assert!(matches!(joined, Err(commons::JoinError::Result { .. })), "{joined:?}");
     let joined = exec().call(|mutex: Mutex<u8>| mutex, mutex).unwrap().join();
     assert!(matches!(joined, Err(commons::JoinError::Result { .. })), "{joined:?}");
+}
+
+/// Two programs that share nothing but a pipe give each other ends that were made after the start.
+fn handles_travel_through_pipes() {
+    let (mut here, there) = pipe::pipe::<()>().unwrap();
+    let take: fn(pipe::Connection) -> u64 = |mut there| {
+        let mutex = Mutex::new(7u64).unwrap();
+        let (mut mine, yours) = pipe::pipe::<u64>().unwrap();
+        there.send_handle((mutex.clone(), yours)).unwrap();
+        let mut sender = there.recv_handle::<queue::Sender<u64>>().unwrap();
+        sender.set_wait_strategy(commons::WaitStrategy::Park);
+        sender.send(mine.recv().unwrap()).unwrap();
+        *mutex.lock().unwrap()
+    };
+    let child = exec().call(take, there).unwrap();
+    let (mutex, mut end) = here.recv_handle::<(Mutex<u64>, pipe::Connection<u64>)>().unwrap();
+    *mutex.lock().unwrap() += 1;
+    let (sender, receiver) = queue::bounded::<u64>(1).unwrap();
+    here.send_handle(sender).unwrap();
+    end.send(&11).unwrap();
+    assert_eq!(receiver.recv().unwrap(), 11);
+    assert_eq!(child.join().unwrap(), 8);
 }
 
 /// What is written as one thing and read as another.

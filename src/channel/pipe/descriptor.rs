@@ -1,79 +1,15 @@
-//! Descriptors through a pipe.
-//!
-//! A descriptor is nothing that shared memory could hold: the kernel has to give it to the other
-//! process, over a socket. A pair of sockets beside each pipe could not be there for pipes with a name,
-//! and would leave a copy in every child that is forked meanwhile; taking it from the sender
-//! (`pidfd_getfd`) is what debuggers may do, and a child may not do to its parent where the kernel guards
-//! against it. So the two meet for each descriptor. The sender opens a door under a random name, sends
-//! the name as a message, and waits; the receiver goes to the door that its next message names. So a
-//! descriptor is paired with its message by the message itself, nothing is under way when neither is in
-//! such a call, and all of it goes with the one that dies.
-//!
-//! Names can be seen by everybody (`/proc/net/unix`). So the message has two more numbers: by one the
-//! receiver shows the sender that it has read it, by the other the sender shows the receiver that it has
-//! written it.
+//! Descriptors through a pipe: one goes over the socket at which its two ends [meet](super::meeting).
 
+use super::meeting::{Invitation, Matter};
 use super::{Connection, PipeError, Reader, Writer};
-use crate::channel::ChannelError;
 use crate::channel::spsc::end::{FOREVER, NOW};
-use crate::sys::descriptor::{Until, poll};
-use crate::sys::rights::{Door, Line, random};
+use crate::sys::rights::Line;
 use crate::sys::time;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// What the message of a descriptor begins with: bytes that no text has.
-const MARK: [u8; 8] = [0xff, 0xfe, b'f', b'd', 0xc1, 0x9d, 0x00, 0x8e];
-const LENGTH: usize = 48;
-/// How often to look whether the other end is there at all, in nanoseconds.
-const SLICE: u64 = 10_000_000;
-/// How long who has come to a door may be silent, in nanoseconds: it may be a stranger.
-const SILENCE: u64 = 1_000_000_000;
 /// The last word of the receiver.
 const TAKEN: [u8; 1] = *b"!";
-
-fn os(call: &'static str) -> impl FnOnce(io::Error) -> PipeError {
-    move |error| PipeError::Os { call, errno: error.raw_os_error().unwrap_or(0) }
-}
-
-/// A message that names a door.
-#[derive(Clone, Copy)]
-struct Invitation([u8; LENGTH]);
-
-impl Invitation {
-    fn new() -> Result<Self, PipeError> {
-        let mut bytes: [u8; LENGTH] = random().map_err(os("getrandom"))?;
-        bytes[..8].copy_from_slice(&MARK);
-        Ok(Invitation(bytes))
-    }
-
-    fn read(message: &[u8]) -> Option<Self> {
-        let bytes: [u8; LENGTH] = message.try_into().ok()?;
-        bytes.starts_with(&MARK).then_some(Invitation(bytes))
-    }
-
-    /// The name of the door.
-    fn name(&self) -> &[u8; 16] {
-        self.0[8..].first_chunk().unwrap_or(&[0; 16])
-    }
-
-    /// By what the receiver shows that it is meant.
-    fn question(&self) -> &[u8] {
-        &self.0[24..32]
-    }
-
-    /// By what the sender does.
-    fn answer(&self) -> &[u8] {
-        &self.0[32..]
-    }
-}
-
-/// Waits a moment for a descriptor to be readable.
-fn wait(fd: BorrowedFd<'_>, deadline: u64) -> Result<(), PipeError> {
-    let slice = time::now().saturating_add(SLICE);
-    poll(&[(fd, Until::Readable)], slice.min(deadline)).map(drop).map_err(os("poll"))
-}
 
 impl<T> Writer<T> {
     /// Gives the other end a copy of a descriptor: a file, a socket, whatever it is of. The other end
@@ -122,77 +58,29 @@ impl<T> Writer<T> {
     /// As [`Writer::send_fd`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`ChannelError::TimedOut`], after which a message may be left that leads nowhere; and as
-    /// [`Writer::send_fd`].
+    /// [`TimedOut`](crate::ChannelError::TimedOut), after which a message may be left that leads nowhere;
+    /// and as [`Writer::send_fd`].
     pub fn send_fd_timeout(&mut self, fd: impl AsFd, timeout: Duration) -> Result<(), PipeError> {
         self.send_fd_until(fd.as_fd(), time::after(timeout))
     }
 
     fn send_fd_until(&mut self, fd: BorrowedFd<'_>, deadline: u64) -> Result<(), PipeError> {
-        let invitation = Invitation::new()?;
-        let door = Door::open(invitation.name()).map_err(os("bind"))?;
-        self.send_invitation(&invitation.0, deadline)?;
-        loop {
-            // Before the look whether somebody has come: who takes the message comes first.
-            let taken = self.is_drained()?;
-            if let Some(line) = door.accept().map_err(os("accept"))? {
-                if self.serve(&line, &invitation, fd, deadline)? {
-                    return Ok(());
-                }
-            } else if let Some(departure) = self.departed()? {
-                return Err(ChannelError::Disconnected(departure).into());
-            } else if taken {
-                return Err(PipeError::DescriptorRefused);
-            } else if time::now() >= deadline {
-                return Err(ChannelError::TimedOut.into());
-            } else {
-                wait(door.as_fd(), deadline)?;
-            }
-        }
+        self.meet(Matter::Descriptor, deadline, |writer, line, invitation| {
+            let taken = writer.give_fd(line, invitation, fd, deadline)?;
+            Ok(taken.then_some(()))
+        })
     }
 
     /// Gives the descriptor to who has come, and says whether it has taken it.
-    fn serve(
+    fn give_fd(
         &mut self,
         line: &Line,
         invitation: &Invitation,
         fd: BorrowedFd<'_>,
         deadline: u64,
     ) -> Result<bool, PipeError> {
-        let mut question = [0; 8];
-        let silence = time::now().saturating_add(SILENCE).min(deadline);
-        match self.hear(line, &mut question, silence)? {
-            Some(8) if question == invitation.question() => {}
-            _ => return Ok(false),
-        }
-        if line.say(invitation.answer(), Some(fd)).is_err() {
-            return Ok(false);
-        }
-        Ok(self.hear(line, &mut [0], deadline)? == Some(1))
-    }
-
-    /// What is said at the other end of a line. `None`: nothing until `deadline`.
-    fn hear(
-        &mut self,
-        line: &Line,
-        bytes: &mut [u8],
-        deadline: u64,
-    ) -> Result<Option<usize>, PipeError> {
-        loop {
-            match line.hear(bytes) {
-                Ok(Some((length, _))) => return Ok(Some(length)),
-                Ok(None) => {}
-                // It went away in the middle.
-                Err(_) => return Ok(Some(0)),
-            }
-            if let Some(departure) = self.departed()? {
-                return Err(ChannelError::Disconnected(departure).into());
-            }
-            if time::now() >= deadline {
-                return Ok(None);
-            }
-            wait(line.as_fd(), deadline)?;
-        }
+        Ok(self.greet(line, invitation, fd, deadline)?
+            && self.hear(line, &mut [0], deadline)? == Some(1))
     }
 }
 
@@ -216,7 +104,7 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_fd`], if there is a message.
     ///
     /// # Errors
-    /// [`ChannelError::Empty`], and as [`Reader::recv_fd`].
+    /// [`Empty`](crate::ChannelError::Empty), and as [`Reader::recv_fd`].
     ///
     /// # Blocking
     /// While the one who sent it hands it over, which waits for this already.
@@ -227,63 +115,17 @@ impl<T> Reader<T> {
     /// As [`Reader::recv_fd`], waiting until `timeout` has passed on the monotonic clock.
     ///
     /// # Errors
-    /// [`ChannelError::TimedOut`], and as [`Reader::recv_fd`].
+    /// [`TimedOut`](crate::ChannelError::TimedOut), and as [`Reader::recv_fd`].
     pub fn recv_fd_timeout(&mut self, timeout: Duration) -> Result<OwnedFd, PipeError> {
         self.recv_fd_until(time::after(timeout))
     }
 
     fn recv_fd_until(&mut self, deadline: u64) -> Result<OwnedFd, PipeError> {
-        let message = self.look_at_next(deadline, Invitation::read)?;
-        let invitation = message.ok_or(PipeError::NotADescriptor)?;
-        let deadline = if deadline == NOW { FOREVER } else { deadline };
-        loop {
-            let line = match Line::to(invitation.name()) {
-                Ok(line) => line,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    self.release_next()?;
-                    return Err(PipeError::DescriptorLost);
-                }
-                // Strangers stand in line.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    std::thread::yield_now();
-                    continue;
-                }
-                Err(error) => return Err(os("connect")(error)),
-            };
-            // What comes of it, the answer says.
-            let _ = line.say(invitation.question(), None);
-            let Some(fd) = self.take_from(&line, &invitation, deadline)? else { continue };
-            self.release_next()?;
-            let _ = line.say(&TAKEN, None);
-            return Ok(fd);
-        }
-    }
-
-    /// Takes what comes over a line. `None`: the sender did not know whom it had before it.
-    fn take_from(
-        &mut self,
-        line: &Line,
-        invitation: &Invitation,
-        deadline: u64,
-    ) -> Result<Option<OwnedFd>, PipeError> {
-        let mut answer = [0; 16];
-        loop {
-            match line.hear(&mut answer) {
-                Ok(Some((16, Some(fd)))) if answer == invitation.answer() => return Ok(Some(fd)),
-                Ok(Some(_)) => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(os("recvmsg")(error)),
-                Ok(None) => {}
-            }
-            if self.has_no_sender()? {
-                self.release_next()?;
-                return Err(PipeError::DescriptorLost);
-            }
-            if time::now() >= deadline {
-                return Err(ChannelError::TimedOut.into());
-            }
-            wait(line.as_fd(), deadline)?;
-        }
+        let (line, fd) = self.come(Matter::Descriptor, deadline)?;
+        self.release_next()?;
+        // One that does not hear it is told by the message, which is gone.
+        let _ = line.say(&TAKEN, None);
+        Ok(fd)
     }
 }
 

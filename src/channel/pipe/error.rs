@@ -54,7 +54,31 @@ pub enum PipeError {
         "the other end did not take the descriptor: it received bytes, or is in another network namespace"
     )]
     DescriptorRefused,
-    /// The operating system refused what handing over a descriptor needs.
+    /// A handle was asked for, and the next message is none. It is still there.
+    #[error(
+        "the next message is data, or a descriptor, and no handle; it is still there to receive"
+    )]
+    NotAHandle,
+    /// A handle was asked for, and the next one has another type. It is still there.
+    #[error(
+        "the next handle is a {found}, and a {wanted} was asked for; it is still there to receive"
+    )]
+    OtherHandle {
+        /// The type that was sent.
+        found: String,
+        /// The type that was asked for.
+        wanted: &'static str,
+    },
+    /// The message of a handle leads nowhere: the one who sent it has died or given up since, or is in
+    /// another network namespace.
+    #[error(
+        "the sender of this handle died, gave up, or is in another network namespace; the message is gone"
+    )]
+    HandleLost,
+    /// The other end received the message of a handle, and did not take the handle.
+    #[error("the other end did not take the handle: {0}")]
+    HandleRefused(String),
+    /// The operating system refused what handing over a descriptor or a handle needs.
     #[error("{call} failed: {}", io::Error::from_raw_os_error(*.errno))]
     Os {
         /// The system call.
@@ -90,12 +114,55 @@ impl From<PipeError> for io::Error {
             }
             PipeError::NotDeserialised(_)
             | PipeError::BufferTooShort(_)
-            | PipeError::NotADescriptor => io::ErrorKind::InvalidData,
-            PipeError::DescriptorLost => io::ErrorKind::NotFound,
-            PipeError::DescriptorRefused => io::ErrorKind::ConnectionRefused,
+            | PipeError::NotADescriptor
+            | PipeError::NotAHandle
+            | PipeError::OtherHandle { .. } => io::ErrorKind::InvalidData,
+            PipeError::DescriptorLost | PipeError::HandleLost => io::ErrorKind::NotFound,
+            PipeError::DescriptorRefused | PipeError::HandleRefused(_) => {
+                io::ErrorKind::ConnectionRefused
+            }
             PipeError::Os { errno, .. } => io::Error::from_raw_os_error(errno).kind(),
             PipeError::TooLong { .. } => io::ErrorKind::FileTooLarge,
         };
         io::Error::new(kind, error)
+    }
+}
+
+/// A handle that was not given away, and why.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Undelivered<H> {
+    /// The handle, as it was.
+    pub value: H,
+    /// Why it was not given.
+    pub reason: PipeError,
+}
+
+impl<H> fmt::Debug for Undelivered<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undelivered").field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl<H> fmt::Display for Undelivered<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not given: {}", self.reason)
+    }
+}
+
+impl<H> std::error::Error for Undelivered<H> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
+
+impl<H> From<Undelivered<H>> for PipeError {
+    fn from(undelivered: Undelivered<H>) -> Self {
+        undelivered.reason
+    }
+}
+
+impl<H> From<Undelivered<H>> for io::Error {
+    fn from(undelivered: Undelivered<H>) -> Self {
+        undelivered.reason.into()
     }
 }

@@ -17,8 +17,11 @@
 //!
 //! # Descriptors
 //! [`Writer::send_fd`] gives the other end an open file, socket or pipe, which [`Reader::recv_fd`] takes.
-//! An end of a pipe of this crate is no descriptor: it moves into a child when that is started, and a
-//! [`Pipe`] with a name can be opened by who is told the name.
+//!
+//! # Handles
+//! [`Writer::send_handle`] gives the other end an end of a pipe, a queue or a ring, a lock, a cell: whatever
+//! of this crate may be the argument of a child. [`Reader::recv_handle`] takes it. So whom a process talks to
+//! need not be settled when it is started.
 //!
 //! # End of file
 //! When the other end is dropped, closed or its process dies, at whatever instruction, what it had sent is
@@ -34,7 +37,8 @@
 //!
 //! # Trust
 //! Everything is copied before it is looked at, and checked: whatever a hostile peer writes, the answers
-//! are objects that are valid for their type, bytes, or errors.
+//! are objects that are valid for their type, bytes, or errors. What a received handle leads to is trusted as if
+//! it had been opened by a name: see [`Segment`](crate::Segment#trust).
 //!
 //! # Examples
 //! ```
@@ -57,13 +61,15 @@
 mod connection;
 mod descriptor;
 mod error;
+mod handle;
+mod meeting;
 mod named;
 mod object;
 mod reader;
 mod writer;
 
 pub use connection::Connection;
-pub use error::PipeError;
+pub use error::{PipeError, Undelivered};
 pub use named::Pipe;
 pub use reader::Reader;
 pub use writer::Writer;

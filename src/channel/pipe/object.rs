@@ -3,6 +3,7 @@
 #![cfg(feature = "serde")]
 
 use super::PipeError;
+use crate::segment;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Bytes of an object that are tried before memory is allocated.
@@ -18,13 +19,13 @@ pub(super) fn with_bytes<T: Serialize, R>(
     match postcard::to_slice(object, &mut small) {
         Ok(bytes) => f(bytes),
         Err(postcard::Error::SerializeBufferFull) => f(&all_bytes(object)?),
-        Err(error) => Err(PipeError::NotSerialised(error.to_string())),
+        Err(error) => Err(PipeError::NotSerialised(segment::problem(error))),
     }
 }
 
 #[cold]
 fn all_bytes<T: Serialize>(object: &T) -> Result<Vec<u8>, PipeError> {
-    postcard::to_stdvec(object).map_err(|error| PipeError::NotSerialised(error.to_string()))
+    postcard::to_stdvec(object).map_err(|error| PipeError::NotSerialised(segment::problem(error)))
 }
 
 /// The object that the bytes are, all of them.

@@ -8,15 +8,15 @@ use crate::channel::{ChannelError, Departure, Peer};
 use crate::member::{Doubt, Participant, Stamp};
 use crate::raw::ring::{Contradiction, Ring, Span};
 use crate::raw::role::Holder;
-use crate::segment::{Attachment, child_stamp};
+use crate::segment::Attachment;
 #[cfg(feature = "serde")]
 use crate::segment::{Kind, Location, ObjectInfo, Used};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::barrier;
 use crate::sys::{fork, membarrier};
 use crate::wait::{
-    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, is_suspect, look_at_holder,
-    settle, watch_holder,
+    Asleep, NEVER, Slip, Wait, WaitStrategy, block_on, claim_role, end_role, is_suspect,
+    look_at_holder, settle, watch_holder,
 };
 use crate::{Error, Result};
 use std::ptr::NonNull;
@@ -69,7 +69,7 @@ impl<S: Side> End<S> {
         let ring = unsafe { parts.ring() };
         let predecessor = claim_role(&attachment, S::role(ring.control), me.stamp(), S::ROLE)?;
         let cursor = S::at(ring).map_err(|Contradiction| {
-            S::role(ring.control).leave(me.stamp().pack(), false);
+            end_role(&attachment, S::role(ring.control), me.stamp(), false);
             core.mapping().corrupted("the positions of a ring are more than a capacity apart")
         })?;
         attachment.prefault();
@@ -372,14 +372,8 @@ impl<S: Side> Drop for End<S> {
         }
         let Some(me) = core.membership_if_any() else { return };
         let control = self.ring().control;
-        let mine = me.stamp().pack();
-        match child_stamp(&core) {
-            Some(child) => S::role(control).hand_over(mine, child.pack()),
-            None => {
-                let in_order = !self.abandoned && !std::thread::panicking();
-                S::role(control).leave(mine, in_order)
-            }
-        };
+        let in_order = !self.abandoned && !std::thread::panicking();
+        end_role(&self.attachment, S::role(control), me.stamp(), in_order);
         // The peer may sleep: it is to see that this end is closed, or watch the child.
         let _ = barrier::heavy();
         S::peer_cell(control).wake();

@@ -51,6 +51,10 @@ pub(crate) struct Ledger {
     beats: AtomicU64,
     cue: AtomicU32,
     ready: AtomicU32,
+    /// How often the victim of a paced case has fallen asleep.
+    naps: AtomicU32,
+    /// How many of these the companion has dealt with.
+    paces: AtomicU32,
     says: [Say; 3],
 }
 
@@ -78,6 +82,8 @@ impl Ledger {
         }
         self.cue.store(0, Relaxed);
         self.ready.store(0, Relaxed);
+        self.naps.store(0, Relaxed);
+        self.paces.store(0, Relaxed);
         for say in &self.says {
             say.kind.store(0, Relaxed);
         }
@@ -109,6 +115,37 @@ impl Ledger {
     /// Waits, as the companion, for a cue or a later one.
     pub(crate) fn wait_cue(&self, cue: u32) {
         Self::wait(&self.cue, cue, None);
+    }
+
+    /// Tells the companion of a paced case that the victim has fallen asleep, and waits until it has done
+    /// what it does then. The victim stays where it is, though it is woken.
+    pub(crate) fn pace(&self, deadline: Instant) {
+        let naps = self.naps.load(Relaxed) + 1;
+        self.naps.store(naps, Release);
+        sys::futex_wake(&self.naps);
+        Self::wait(&self.paces, naps, Some(deadline));
+    }
+
+    /// Waits, as the companion, until the victim has fallen asleep so often; false: it is dead.
+    pub(crate) fn wait_nap(&self, nap: u32) -> bool {
+        let pause = Duration::from_millis(1);
+        while !Self::wait(&self.naps, nap, Some(Instant::now() + pause)) {
+            if self.has_cue(OVER) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Says that the companion has dealt with so many naps.
+    pub(crate) fn keep_pace(&self, naps: u32) {
+        self.paces.store(naps, Release);
+        sys::futex_wake(&self.paces);
+    }
+
+    /// Whether a cue, or a later one, was given.
+    pub(crate) fn has_cue(&self, cue: u32) -> bool {
+        self.cue.load(Acquire) >= cue
     }
 
     fn wait(word: &AtomicU32, wanted: u32, deadline: Option<Instant>) -> bool {

@@ -25,7 +25,7 @@ mod tracee;
 mod verdict;
 
 pub(crate) use ledger::{GO, Ledger, OVER, Party};
-pub(crate) use part::{Part, apart, die_after};
+pub(crate) use part::{Part, apart, die_after, is_asleep};
 pub(crate) use rng::{Rng, mix};
 pub(crate) use run::run;
 pub(crate) use scenario::{Case, Entrance, Operation, Subject, begin, end};

@@ -149,7 +149,7 @@ pub(crate) fn die_after(act: impl FnOnce() -> Result<(), Complaint>) -> Result<(
     }
 }
 
-/// Whether a process sleeps in a futex, or at a descriptor.
+/// Whether a process, or a thread, sleeps in a futex, or at a descriptor.
 pub(crate) fn is_asleep(pid: Pid) -> bool {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse().ok());

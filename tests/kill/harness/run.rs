@@ -115,8 +115,12 @@ impl Show<'_> {
             parent = Some(std::mem::replace(&mut victim, child));
         }
         let mut released = None;
+        let paced = case.paced();
         let arrival = direct(&mut victim, &mut || {
             ledger.give_cue(GO);
+            if paced {
+                ledger.pace(Instant::now() + self.settings.patience);
+            }
             if let Some(parent) = parent.take() {
                 released = Some(parent.release());
             }

@@ -78,6 +78,12 @@ pub(crate) trait Case {
         false
     }
 
+    /// Whether the victim, each time it falls asleep, is left there until the companion has said
+    /// [`Ledger::keep_pace`]: so that it is the same one that wakes it, and what comes after is the same.
+    fn paced(&self) -> bool {
+        false
+    }
+
     /// Who is killed.
     fn subject(&self) -> Subject {
         Subject::Itself

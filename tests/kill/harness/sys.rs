@@ -71,6 +71,12 @@ pub(crate) fn own_pid() -> Pid {
     std::process::id().cast_signed()
 }
 
+/// The calling thread's id.
+pub(crate) fn own_thread() -> Pid {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
 /// Makes this process the parent of its descendants' orphans.
 pub(crate) fn adopt_orphans() {
     // SAFETY: takes integers.

@@ -8,6 +8,7 @@ mod cell;
 mod claim;
 mod create;
 mod elements;
+mod handle;
 mod item;
 mod lock;
 mod mutex;
@@ -21,6 +22,7 @@ mod records;
 mod signal;
 mod spawn;
 mod stream;
+mod turn;
 mod waiters;
 
 use crate::harness::Operation;
@@ -48,8 +50,10 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         queue::operations(),
         records::operations(),
         objects::operations(),
+        turn::operations(),
         broadcast::operations(),
         pipe::operations(),
+        handle::operations(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -1,5 +1,6 @@
 //! The rivals: each does the work of a row as one of its users would write it.
 
+pub(crate) mod boost;
 pub(crate) mod crossbeam;
 mod descriptors;
 pub(crate) mod iceoryx2;

@@ -19,7 +19,8 @@ mod rwlock;
 mod signals;
 
 use crate::harness::{Contender, Row};
-use crate::rivals::{posix_mq, python};
+use crate::rivals::{boost, posix_mq, python};
+use std::sync::OnceLock;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
@@ -45,14 +46,13 @@ fn where_it_is(is_here: bool, rivals: Vec<Contender>) -> Vec<Contender> {
 
 /// Who is left out on this machine, and in every row that has queues.
 fn left_out() -> &'static [(&'static str, &'static str)] {
-    const BOOST: (&str, &str) = (
-        "Boost message_queue",
-        "a library of C++ headers, which are no dependency of this package",
-    );
-    match (python::is_here(), posix_mq::is_here()) {
-        (true, true) => &[BOOST],
-        (false, true) => &[BOOST, python::ABSENT],
-        (true, false) => &[BOOST, posix_mq::ABSENT],
-        (false, false) => &[BOOST, python::ABSENT, posix_mq::ABSENT],
-    }
+    static LEFT_OUT: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
+    LEFT_OUT.get_or_init(|| {
+        let all = [
+            (boost::is_here(), boost::ABSENT),
+            (python::is_here(), python::ABSENT),
+            (posix_mq::is_here(), posix_mq::ABSENT),
+        ];
+        all.into_iter().filter(|(is_here, _)| !is_here).map(|(_, absent)| absent).collect()
+    })
 }

@@ -4,7 +4,7 @@ use super::{ours_pipe, where_it_is};
 use crate::harness::{Contender, Row};
 use crate::limits::bare_ring::{self, Slip};
 use crate::limits::{cache_line, futex_pair};
-use crate::rivals::{ipc_channel, pipe, posix_mq, python, seqpacket};
+use crate::rivals::{boost, ipc_channel, pipe, posix_mq, python, seqpacket};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
@@ -12,6 +12,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn rtt_poll() -> Row {
+    let boosts = Contender { name: "Boost message_queue", run: boost::rtt_poll };
     let mq = Contender { name: "POSIX message queues", run: posix_mq::rtt_poll };
     let pythons = Contender { name: "Python's Pipe", run: python::pipe_rtt_poll };
     Row {
@@ -31,6 +32,7 @@ fn rtt_poll() -> Row {
             Contender { name: "seqpacket socket", run: seqpacket::rtt_poll },
         ]
         .into_iter()
+        .chain(where_it_is(boost::is_here(), vec![boosts]))
         .chain(where_it_is(posix_mq::is_here(), vec![mq]))
         .chain(where_it_is(python::is_here(), vec![pythons]))
         .collect(),
@@ -39,6 +41,7 @@ fn rtt_poll() -> Row {
 }
 
 fn rtt_park() -> Row {
+    let boosts = Contender { name: "Boost message_queue", run: boost::rtt_park };
     let mq = Contender { name: "POSIX message queues", run: posix_mq::rtt_park };
     let pythons = Contender { name: "Python's Pipe", run: python::pipe_rtt_park };
     Row {
@@ -58,6 +61,7 @@ fn rtt_park() -> Row {
             Contender { name: "seqpacket socket", run: seqpacket::rtt_park },
         ]
         .into_iter()
+        .chain(where_it_is(boost::is_here(), vec![boosts]))
         .chain(where_it_is(posix_mq::is_here(), vec![mq]))
         .chain(where_it_is(python::is_here(), vec![pythons]))
         .collect(),

@@ -3,13 +3,15 @@
 use super::{left_out, ours_queue, where_it_is};
 use crate::harness::{Contender, Row};
 use crate::limits::vyukov;
-use crate::rivals::{crossbeam, ipc_channel, pipe, posix_mq, python};
+use crate::rivals::{boost, crossbeam, ipc_channel, pipe, posix_mq, python};
 
 /// The rows of this group.
 pub(crate) fn rows() -> Vec<Row> {
     let mq = |run| {
         where_it_is(posix_mq::is_here(), vec![Contender { name: "POSIX message queue", run }])
     };
+    let boosts =
+        |run| where_it_is(boost::is_here(), vec![Contender { name: "Boost message_queue", run }]);
     let array_queue = |run| Contender { name: "crossbeam ArrayQueue between threads", run };
     let alone = Row {
         name: "queue/alone",
@@ -27,6 +29,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Contender { name: "crossbeam channel (threads)", run: crossbeam::channel_alone },
         ]
         .into_iter()
+        .chain(boosts(boost::alone))
         .chain(mq(posix_mq::alone))
         .collect(),
         absent: &[],
@@ -47,6 +50,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Contender { name: "pipe", run: pipe::stream_u64 },
         ]
         .into_iter()
+        .chain(boosts(boost::stream))
         .chain(mq(posix_mq::stream))
         .chain(where_it_is(python::is_here(), pythons))
         .collect(),
@@ -59,7 +63,7 @@ pub(crate) fn rows() -> Vec<Row> {
         bar: None,
         limit: array_queue(crossbeam::queue_two_two),
         ours: vec![Contender { name: "", run: ours_queue::two_two }],
-        rivals: mq(posix_mq::two_two),
+        rivals: boosts(boost::two_two).into_iter().chain(mq(posix_mq::two_two)).collect(),
         absent: &[],
         ..stream
     };
