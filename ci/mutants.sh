@@ -73,7 +73,7 @@ mutant express-opened-late $ring 's/(        lane\.open\.store\(tail, Relaxed\);
 mutant express-not-withdrawn $ring 's/ring\.lane\.open\.store\(0, Relaxed\);//'
 mutant express-of-older-item $ring 's/self\.tail_seen != self\.lap\.wrapping_add\(self\.slot \+ 1\)/self.tail_seen == self.lap.wrapping_add(self.slot)/'
 mutant one-slot-too-many $ring 's/(self\.free_below = ring\.capacity\.min\(slot \+ count)\)/$1 + 1)/'
-mutant one-item-too-many $ring 's/(self\.published_below = ring\.capacity\.min\(slot \+ count)\)/$1 + 1)/'
+mutant one-item-too-many $ring 's/(self\.plain_below = ring\.capacity\.min\(slot \+ count)\.saturating_sub\(1\)\)/$1 + 1)/'
 mutant consumer-not-woken $ring 's/ring\.control\.items\.wake\(\)/()/'
 mutant producer-not-woken $ring 's/ring\.control\.space\.wake\(\)/()/'
 mutant waker-without-barrier src/sync/barrier.rs 's/(mod model.*?fn light\(_registered: bool\) \{\n\s*)fence\(Ordering::SeqCst\);/$1/s'

@@ -246,6 +246,20 @@ fn every_notification_finds_its_waiter() {
 }
 
 #[test]
+fn a_notification_finds_who_begins_to_wait_while_the_flag_of_another_is_dropped() {
+    check_asleep("condvar: notify_one after a waiter left", || {
+        let waiting = Waiting::new();
+        // Who left without a word: by its timeout, or dead.
+        waiting.condvar.announce();
+        let waiter = spawn(&waiting, Waiting::take);
+        waiting.condvar.notify_one();
+        *waiting.number.lock().unwrap() = 1;
+        waiting.condvar.notify_one();
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
 fn a_notification_arrives_whoever_is_killed_notifying() {
     for point in WAKING {
         for all in [false, true] {
