@@ -181,6 +181,7 @@ impl<'a> Hold<'a> {
 /// Elements that the owner may have left half changed without a panic.
 impl Hold<'_> {
     /// Whether the calling process is the one that acquired the lock.
+    #[cfg(feature = "serde")]
     pub(super) fn is_ours(&self) -> bool {
         self.list().is_some()
     }
