@@ -326,17 +326,13 @@ impl Life {
 fn with_zygote(end: End, lead: impl FnOnce(Traced)) -> Result<bool, String> {
     let directory = common::name("zygote");
     fs::create_dir(directory.path()).unwrap();
-    let (gate, ready, path) = (Gate::new(), Gate::new(), directory.path());
-    let (mut entrance, mut begins) = (gate.entrance(), ready.entrance());
+    let (gate, path) = (Gate::new(), directory.path());
+    let mut entrance = gate.entrance();
     let owner = child(move || {
         common::live_in(&path);
-        // A process that has started children keeps what carried the result of one.
-        child(|| ()).finish();
-        ready.open_for(1);
         entrance.pass();
         own(end)
     });
-    begins.pass();
     let traced = Traced(owner.id());
     let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEFORK;
     traced.request(libc::PTRACE_SEIZE, 0, options as usize);
