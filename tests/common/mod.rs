@@ -184,17 +184,23 @@ impl Drop for Name {
 #[derive(Debug)]
 pub(crate) struct Child<R: Outcome>(Option<Process<R>>);
 
-/// Starts a child that ends with the calling thread.
+/// Starts a child that ends with the calling thread. It runs `f` by the time that this returns: so if it
+/// is asleep from then on, `f` put it to sleep.
 pub(crate) fn child<R, F>(f: F) -> Child<R>
 where
     R: Outcome,
     F: FnOnce() -> R + Send + 'static,
 {
     let parent = std::process::id();
+    let (mut begins, mut begun) = io::pipe().expect("a pipe");
     let process = Process::spawn(move || {
         end_with(parent);
+        begun.write_all(&[0]).expect("the parent reads");
+        drop(begun);
         f()
     });
+    // Not the end of the pipe: other children may have been forked with it.
+    begins.read_exact(&mut [0]).expect("it begins");
     Child(Some(process.expect("a child process")))
 }
 
