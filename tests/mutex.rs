@@ -503,9 +503,11 @@ fn a_guard_may_outlast_other_destructors_of_its_thread() {
 fn what_is_no_value_of_the_type_is_corrupted_until_one_is_put_in() {
     let _watchdog = watchdog();
     let name = name("invalid");
-    let mutex = Mutex::create(&name, 'x').unwrap();
+    // Nothing else in the file looks like it.
+    let mutex = Mutex::create(&name, '\u{1f98a}').unwrap();
     let bytes = std::fs::read(name.path()).unwrap();
-    let at = bytes.windows(4).position(|four| four == u32::from('x').to_le_bytes()).unwrap();
+    let is_it = |four: &[u8]| four == u32::from('\u{1f98a}').to_le_bytes();
+    let at = bytes.windows(4).position(is_it).unwrap();
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::options().write(true).open(name.path()).unwrap();
     file.write_all_at(&0xd800u32.to_le_bytes(), at as u64).unwrap();
