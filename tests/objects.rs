@@ -557,6 +557,33 @@ fn killed_at_any_moment_nothing_is_torn_or_doubled_and_losses_are_counted() {
     assert_eq!(queue.recv().unwrap().author, 99);
 }
 
+#[test]
+fn what_a_dead_sender_left_of_a_long_object_is_in_nobodys_way() {
+    let _watchdog = watchdog();
+    let queue = Builder::new(512).outlives().build::<Vec<u8>>().unwrap();
+    for (length, at_once) in [(5, false), (5, true), (1500, false)] {
+        let theirs = queue.clone();
+        let mut long = child(move || theirs.send(&vec![1; 1500]).unwrap());
+        assert!(falls_asleep(&mut long));
+        long.kill();
+        assert!(queue.is_empty());
+        // Nobody receives until there is something to receive.
+        if at_once {
+            queue.try_send(&vec![2; length]).unwrap();
+        } else if length < 512 {
+            queue.send(&vec![2; length]).unwrap();
+        } else {
+            let theirs = queue.clone();
+            let mut long = child(move || theirs.send(&vec![2; length]).unwrap());
+            assert!(falls_asleep(&mut long));
+            assert_eq!(queue.recv().unwrap(), vec![2; length]);
+            long.finish();
+            continue;
+        }
+        assert_eq!(queue.recv().unwrap(), vec![2; length]);
+    }
+}
+
 // ---- turns ----
 
 /// A queue of 64 grains that is full of small objects but for one of them, and a child that waits to send

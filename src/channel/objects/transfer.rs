@@ -120,9 +120,36 @@ pub(super) fn send(end: &End, bytes: &[u8], deadline: u64) -> Result<(), Channel
             Exchange::notify(&exchange.shared.items, end.is_registered());
             return Ok(());
         }
+        let discarded = free.count < needed && discard(end)?;
         drop(lock);
-        until(end, send.wants(stamp, size), deadline)?;
+        if !discarded {
+            until(end, send.wants(stamp, size), deadline)?;
+        }
     }
+}
+
+/// The owner of the write lock, who finds no room, discards the pieces of a message whose sender died in
+/// the middle, where there is nothing else: a receiver would, but nobody may be about to receive from a
+/// queue without messages. Says whether there were any.
+#[cold]
+fn discard(end: &End) -> Result<bool, ChannelError> {
+    let exchange = end.exchange();
+    // Whose sender lives is published by who has the lock, and that is the caller.
+    let is_abandoned = || matches!(exchange.fill(), (1.., 0));
+    if !is_abandoned() {
+        return Ok(false);
+    }
+    // A receiver that has it discards them itself.
+    let Some(lock) = end.lock_read(NOW)? else { return Ok(false) };
+    let mut discarded = false;
+    while is_abandoned() {
+        let count = exchange.available().map_err(contradiction)?.count;
+        exchange.release(count, 0);
+        discarded = true;
+    }
+    drop(lock);
+    Exchange::notify(&exchange.shared.space, end.is_registered());
+    Ok(discarded)
 }
 
 /// Somebody had the lock for too long.
@@ -196,8 +223,11 @@ fn send_long(end: &End, bytes: &[u8], stamp: u64, deadline: u64) -> Result<(), C
         if free.count >= first && !send.gives_way() {
             break lock;
         }
+        let discarded = free.count < first && discard(end)?;
         drop(lock);
-        until(end, send.wants(stamp, first), deadline)?;
+        if !discarded {
+            until(end, send.wants(stamp, first), deadline)?;
+        }
     };
     // From here on it has the lock.
     drop(send);
