@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "refers to elements in shared memory")]
 
-use super::code;
+use super::code::{self, OwnError};
 use super::codec::Portable;
 use super::error::{SlicesError, TaskError};
 use super::job::{Arguments, Job};
@@ -18,6 +18,40 @@ use std::sync::Arc;
 
 fn unreachable(error: impl ToString) -> TaskError {
     TaskError::Unreachable { problem: error.to_string() }
+}
+
+/// A task that changes a slice.
+///
+/// # Safety
+/// Nobody else has the elements of a part while the task has it.
+unsafe fn changing<T, F>(f: F) -> impl Fn(Part) -> Either<(), OwnError> + Copy + Send + 'static
+where
+    T: Element + AnyBitPattern,
+    F: Fn(usize, &mut [T]) + Copy + Send + 'static,
+{
+    move |part| {
+        let (_reached, first) = part.reach::<T>()?;
+        // SAFETY: in the mapping, aligned, any bytes are a value; and the task's alone, says the caller.
+        f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
+        Ok(())
+    }
+}
+
+/// A task that looks at a slice.
+///
+/// # Safety
+/// The elements of a part are values, and nobody writes them while the task has it.
+unsafe fn looking<T, R, F>(f: F) -> impl Fn(Part) -> Either<R, OwnError> + Copy + Send + 'static
+where
+    T: Element,
+    R: Portable,
+    F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
+{
+    move |part| {
+        let (_reached, first) = part.reach::<T>()?;
+        // SAFETY: in the mapping, aligned; values that nobody writes, says the caller.
+        Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
+    }
 }
 
 impl Pool {
@@ -68,13 +102,8 @@ impl Pool {
         T: Element + AnyBitPattern,
         F: Fn(usize, &mut [T]) + Copy + Send + 'static,
     {
-        let work = move |part: Part| {
-            let (_reached, first) = part.reach::<T>()?;
-            // SAFETY: in the mapping, aligned, any bytes are a value; the owner of the lock lent these
-            // elements to this task alone, and ends the loan after it.
-            f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
-            Ok(())
-        };
+        // SAFETY: the owner of the lock lent these elements to the task alone, and ends the loan after it.
+        let work = unsafe { changing(f) };
         let nothing_done = |error| SlicesError::before_all(error, guard.len());
         let loan = guard.lend().map_err(unreachable).map_err(nothing_done)?;
         let begun = self.lent_parts(guard, &loan).and_then(|parts| {
@@ -128,12 +157,9 @@ impl Pool {
         R: Portable,
         F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
     {
-        let work = move |part: Part| {
-            let (_reached, first) = part.reach::<T>()?;
-            // SAFETY: in the mapping, aligned; values, as was seen when the lock was acquired, whose owner
-            // lent them and writes nothing meanwhile.
-            Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
-        };
+        // SAFETY: values, as was seen when the lock was acquired, whose owner lent them and writes nothing
+        // meanwhile.
+        let work = unsafe { looking(f) };
         let loan = guard.lend().map_err(unreachable)?;
         let parts = self.lent_parts(guard, &loan)?;
         let results = self.run_parts(code::own_address(work), &parts)?.all()?;
@@ -175,13 +201,8 @@ impl Pool {
         T: Element + AnyBitPattern,
         F: Fn(usize, &mut [T]) + Copy + Send + 'static,
     {
-        let work = move |part: Part| {
-            let (_reached, first) = part.reach::<T>()?;
-            // SAFETY: in the mapping, aligned, any bytes are a value; nobody else has these elements,
-            // says the caller of `for_each_slice`, and each slice is one task's.
-            f(part.first, unsafe { core::slice::from_raw_parts_mut(first, part.count) });
-            Ok(())
-        };
+        // SAFETY: nobody else has these elements, says the caller, and each slice is one task's.
+        let work = unsafe { changing(f) };
         self.over_parts(array, code::own_address(work), Job::all::<()>).map(drop)
     }
 
@@ -215,11 +236,8 @@ impl Pool {
         R: Portable,
         F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
     {
-        let work = move |part: Part| {
-            let (_reached, first) = part.reach::<T>()?;
-            // SAFETY: as above; nobody writes, says the caller of `map_slices`.
-            Ok(f(part.first, unsafe { core::slice::from_raw_parts(first, part.count) }))
-        };
+        // SAFETY: any bytes are a value; nobody writes, says the caller.
+        let work = unsafe { looking(f) };
         self.over_parts(array, code::own_address(work), Job::all)
     }
 
