@@ -40,9 +40,10 @@ mod queue {
     use std::io::Error;
     use std::ptr::NonNull;
 
+    use super::super::message_queue::{self, MessageQueue};
     use crate::guard;
     use crate::peer::{self, Plan};
-    use crate::work::{Checker, Result, WORDS, both, same, word};
+    use crate::work::{Result, WORDS, same, word};
 
     /// A queue of theirs.
     #[repr(C)]
@@ -77,19 +78,6 @@ mod queue {
             NonNull::new(queue).map(Queue).ok_or_else(failed)
         }
 
-        fn send(&self, word: u64) -> std::io::Result<()> {
-            // SAFETY: a live queue.
-            let result = unsafe { boost_queue_send(self.0.as_ptr(), word) };
-            if result == 0 { Ok(()) } else { Err(failed()) }
-        }
-
-        fn recv(&self) -> std::io::Result<u64> {
-            let mut word = 0;
-            // SAFETY: a live queue, and a live word.
-            let result = unsafe { boost_queue_recv(self.0.as_ptr(), &raw mut word) };
-            if result == 0 { Ok(word) } else { Err(failed()) }
-        }
-
         /// Receives a word, looking for it all the time.
         fn poll(&self) -> std::io::Result<u64> {
             let mut word = 0;
@@ -104,6 +92,21 @@ mod queue {
         }
     }
 
+    impl MessageQueue for Queue {
+        fn send(&self, word: u64) -> std::io::Result<()> {
+            // SAFETY: a live queue.
+            let result = unsafe { boost_queue_send(self.0.as_ptr(), word) };
+            if result == 0 { Ok(()) } else { Err(failed()) }
+        }
+
+        fn recv(&self) -> std::io::Result<u64> {
+            let mut word = 0;
+            // SAFETY: a live queue, and a live word.
+            let result = unsafe { boost_queue_recv(self.0.as_ptr(), &raw mut word) };
+            if result == 0 { Ok(word) } else { Err(failed()) }
+        }
+    }
+
     impl Drop for Queue {
         fn drop(&mut self) {
             // SAFETY: made by `new`, and deleted once.
@@ -113,42 +116,17 @@ mod queue {
 
     /// A word put and got, one process.
     pub(crate) fn alone(plan: &Plan) -> Result<f64> {
-        let queue = Queue::new()?;
-        let main = move |n| {
-            let mut checker = Checker::default();
-            for i in 0..n {
-                queue.send(word(i))?;
-                checker.take(queue.recv()?);
-            }
-            checker.count()
-        };
-        peer::alone(plan, main)
+        message_queue::alone(plan, &Queue::new()?)
     }
 
     /// Words one by one.
     pub(crate) fn stream(plan: &Plan) -> Result<f64> {
-        let queue = Queue::new()?;
-        let consume = |n| {
-            let mut checker = Checker::default();
-            for _ in 0..n {
-                checker.take(queue.recv()?);
-            }
-            checker.count()
-        };
-        let produce = |n| {
-            for i in 0..n {
-                queue.send(word(i))?;
-            }
-            Ok(n)
-        };
-        peer::forked(plan, || Ok(consume), || Ok(produce))
+        message_queue::stream(plan, &Queue::new()?)
     }
 
     /// Each of two processes has a thread that sends and one that receives.
     pub(crate) fn two_two(plan: &Plan) -> Result<f64> {
-        let queue = Queue::new()?;
-        let part = || |n| both(n, |word| Ok(queue.send(word)?), || Ok(queue.recv()?));
-        peer::forked(plan, || Ok(part()), || Ok(part()))
+        message_queue::two_two(plan, &Queue::new()?)
     }
 
     /// A word there and back, polling.

@@ -5,6 +5,7 @@ pub(crate) mod crossbeam;
 mod descriptors;
 pub(crate) mod iceoryx2;
 pub(crate) mod ipc_channel;
+mod message_queue;
 pub(crate) mod newest;
 pub(crate) mod pipe;
 pub(crate) mod posix_mq;

@@ -5,9 +5,10 @@ use std::io::{Error, ErrorKind};
 use std::mem::{MaybeUninit, size_of};
 use std::sync::OnceLock;
 
+use super::message_queue::{self, MessageQueue};
 use crate::guard;
 use crate::peer::{self, Plan};
-use crate::work::{Checker, Result, WORDS, both, bytes_mut, same, word};
+use crate::work::{Result, WORDS, bytes_mut, same, word};
 
 /// Why there is nothing of it in a row.
 pub(crate) const ABSENT: (&str, &str) =
@@ -35,7 +36,9 @@ impl Queue {
         unsafe { libc::mq_unlink(name.as_ptr()) };
         Ok(Queue(queue))
     }
+}
 
+impl MessageQueue for Queue {
     fn send(&self, word: u64) -> std::io::Result<()> {
         let bytes = word.to_ne_bytes();
         // SAFETY: as many live bytes as are said.
@@ -69,42 +72,17 @@ pub(crate) fn is_here() -> bool {
 
 /// A word put and got, one process.
 pub(crate) fn alone(plan: &Plan) -> Result<f64> {
-    let queue = Queue::new(0)?;
-    let main = move |n| {
-        let mut checker = Checker::default();
-        for i in 0..n {
-            queue.send(word(i))?;
-            checker.take(queue.recv()?);
-        }
-        checker.count()
-    };
-    peer::alone(plan, main)
+    message_queue::alone(plan, &Queue::new(0)?)
 }
 
 /// Words one by one.
 pub(crate) fn stream(plan: &Plan) -> Result<f64> {
-    let queue = Queue::new(0)?;
-    let consume = |n| {
-        let mut checker = Checker::default();
-        for _ in 0..n {
-            checker.take(queue.recv()?);
-        }
-        checker.count()
-    };
-    let produce = |n| {
-        for i in 0..n {
-            queue.send(word(i))?;
-        }
-        Ok(n)
-    };
-    peer::forked(plan, || Ok(consume), || Ok(produce))
+    message_queue::stream(plan, &Queue::new(0)?)
 }
 
 /// Each of two processes has a thread that sends and one that receives.
 pub(crate) fn two_two(plan: &Plan) -> Result<f64> {
-    let queue = Queue::new(0)?;
-    let part = || |n| both(n, |word| Ok(queue.send(word)?), || Ok(queue.recv()?));
-    peer::forked(plan, || Ok(part()), || Ok(part()))
+    message_queue::two_two(plan, &Queue::new(0)?)
 }
 
 /// A word there and back, polling.
