@@ -81,7 +81,7 @@ fn own(end: End) -> bool {
     // SAFETY: takes integers.
     unsafe { libc::setpgid(0, 0) };
     assert_eq!(begun().load(SeqCst), 0);
-    let before = (common::descriptors(), common::mappings());
+    let before = (common::open_descriptors(), common::mappings());
     let length = NonZeroUsize::new(4).unwrap();
     let builder = Pool::builder().workers(WORKERS).queue_length(length);
     let made = match builder.wait_strategy(WaitStrategy::Park).build() {
@@ -94,7 +94,7 @@ fn own(end: End) -> bool {
     };
     assert!(!is_there());
     assert_eq!(others_of_the_group(), [""; 0]);
-    assert_eq!((common::descriptors(), common::mappings()), before);
+    assert_eq!((common::open_descriptors(), common::mappings()), before);
     made
 }
 
@@ -264,7 +264,8 @@ impl Common {
 
     fn find() -> Self {
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let is_ours = |line: &&str| line.contains("memfd:commons") && line.contains("rw-s");
+        let is_ours =
+            |line: &&str| line.contains("memfd:commons (deleted)") && line.contains("rw-s");
         let mut ours = maps.lines().filter(is_ours);
         let (first, _) = ours.next().unwrap().split_once('-').unwrap();
         assert!(ours.next().is_none(), "{maps}");
@@ -326,13 +327,17 @@ impl Life {
 fn with_zygote(end: End, lead: impl FnOnce(Traced)) -> Result<bool, String> {
     let directory = common::name("zygote");
     fs::create_dir(directory.path()).unwrap();
-    let (gate, path) = (Gate::new(), directory.path());
-    let mut entrance = gate.entrance();
+    let (gate, ready, path) = (Gate::new(), Gate::new(), directory.path());
+    let (mut entrance, mut begins) = (gate.entrance(), ready.entrance());
     let owner = child(move || {
         common::live_in(&path);
+        // A process keeps what a child had for the next one.
+        child(|| ()).finish();
+        ready.open_for(1);
         entrance.pass();
         own(end)
     });
+    begins.pass();
     let traced = Traced(owner.id());
     let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEFORK;
     traced.request(libc::PTRACE_SEIZE, 0, options as usize);

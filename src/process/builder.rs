@@ -4,12 +4,13 @@
 use super::entry;
 use super::fork;
 use super::handle::Process;
-use super::identity::{default_name, next_path};
+use super::identity::{name_of_child, next_number};
 #[cfg(feature = "serde")]
 use super::method::{self, StartMethod};
 use super::outcome::Outcome;
 use super::setup::{Input, Resource, Setup};
 use crate::Result;
+use crate::sys::fork::epoch;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -60,7 +61,9 @@ pub trait Runnable: Send + 'static {
 #[derive(Debug)]
 #[must_use = "a builder starts nothing by itself"]
 pub struct Builder {
-    pub(super) path: Vec<u32>,
+    pub(super) number: u32,
+    /// The process that made it.
+    pub(super) epoch: u32,
     pub(super) name: Option<String>,
     pub(super) kind: &'static str,
     pub(super) daemon: bool,
@@ -79,7 +82,8 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Self {
         Builder {
-            path: next_path(),
+            number: next_number(),
+            epoch: epoch(),
             name: None,
             kind: "Process",
             daemon: false,
@@ -208,11 +212,6 @@ impl Builder {
         self
     }
 
-    /// The name that the child is going to have.
-    pub(super) fn full_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| default_name(self.kind, &self.path))
-    }
-
     /// Starts a child process that runs `f`: see [`Process::spawn`].
     ///
     /// # Errors
@@ -273,6 +272,7 @@ impl Builder {
 impl fmt::Display for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parent = std::process::id();
-        write!(f, "<Process name='{}' parent={parent} initial>", self.full_name())
+        let name = self.name.clone().unwrap_or_else(|| name_of_child(self.kind, self.number));
+        write!(f, "<Process name='{name}' parent={parent} initial>")
     }
 }

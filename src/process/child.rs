@@ -1,11 +1,15 @@
 //! What a process knows of a child of its own: who it is, whether it runs, how it ended.
 //!
-//! A child is waited for at its pidfd, which takes nothing; whoever finds it ended takes its status
-//! from the kernel, once, under a lock, and keeps it for all who ask. Children are listed here until
+//! A child is waited for by its pidfd. Its status is taken from the kernel once, under a lock, and kept for
+//! all who ask: by the first thread that waits without an end, which has the lock meanwhile, or by whoever
+//! finds the child ended. Children are listed here until
 //! that has happened, whatever becomes of their handles, and every start looks at all of them: so
 //! none stays a zombie.
 
-use super::carrier::Carrier;
+use super::few::Few;
+use super::identity::Identity;
+use super::report::Report;
+use crate::Result;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Ended, signals};
 use crate::sys::tether::Tether;
@@ -13,11 +17,14 @@ use crate::sys::{fork, time};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Children that have not been reaped.
-static CHILDREN: PerProcess<Vec<Arc<Record>>> = PerProcess::new();
+static CHILDREN: PerProcess<Few<Arc<Record>>> = PerProcess::new();
+
+/// What a child had of which nobody has a handle any more, for the next one.
+static SPARE: PerProcess<Option<Arc<Record>>> = PerProcess::new();
 
 /// How a process ended. Its text is that of [`ExitStatus::code`] with the signal's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,17 +56,25 @@ impl From<Ended> for ExitStatus {
 
 #[derive(Debug)]
 struct Record {
-    pid: u32,
-    pidfd: OwnedFd,
+    started: OnceLock<Started>,
     /// The process that started it, and its epoch.
     parent: u32,
     epoch: u32,
     /// What ends a daemon when this process ends.
     tether: Option<Tether>,
-    name: Mutex<String>,
+    /// What the child was told that it is.
+    identity: Identity,
+    /// Another name that it was given here since.
+    renamed: Mutex<Option<String>>,
     end: Mutex<Option<End>>,
-    /// It is this child's as long as that may write to it.
-    carrier: Mutex<Option<Carrier>>,
+    report: Report,
+}
+
+/// What a process has once it runs.
+#[derive(Debug)]
+struct Started {
+    pid: u32,
+    pidfd: OwnedFd,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +83,9 @@ enum End {
     /// Somebody else's wait took the status, and the kernel does not remember.
     Unknown,
 }
+
+/// There is no such child, or no longer.
+const NO_CHILD: i32 = 10;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,6 +97,12 @@ pub(super) fn begin_without_children() {
     CHILDREN.begin_with_none();
 }
 
+/// Whether this process has had no children, as far as can be said at once.
+#[inline(always)]
+pub(super) fn never_had_children() -> bool {
+    CHILDREN.is_new()
+}
+
 /// A child process, without its result: what [`Process`](super::Process) and [`active_children`]
 /// give.
 ///
@@ -87,6 +111,69 @@ pub(super) fn begin_without_children() {
 /// its parent learns.
 #[derive(Clone)]
 pub struct Child(Arc<Record>);
+
+impl Record {
+    fn started(&self) -> &Started {
+        self.started.get().expect("it was started: there are handles of it")
+    }
+}
+
+/// A child that is about to be started. All memory that it takes is there already: what its parent writes
+/// after a fork, the kernel copies page by page.
+#[derive(Debug)]
+pub(super) struct Unborn(Arc<Record>);
+
+impl Unborn {
+    pub(super) fn new(identity: Identity, tether: Option<Tether>) -> Result<Self> {
+        let spare = SPARE.lock().take();
+        if let Some(mut spare) = spare
+            && let Some(record) = Arc::get_mut(&mut spare)
+        {
+            record.report.renew()?;
+            record.identity = identity;
+            record.tether = tether;
+            return Ok(Unborn(spare));
+        }
+        Ok(Unborn(Arc::new(Record {
+            started: OnceLock::new(),
+            parent: std::process::id(),
+            epoch: fork::epoch(),
+            tether,
+            identity,
+            renamed: Mutex::default(),
+            end: Mutex::default(),
+            report: Report::new()?,
+        })))
+    }
+
+    /// What it is to be.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// What it is going to report through.
+    pub(super) fn report(&self) -> &Report {
+        &self.0.report
+    }
+
+    /// It runs, as this process: makes it known.
+    pub(super) fn born(self, pid: u32, pidfd: OwnedFd) -> Child {
+        let _ = self.0.started.set(Started { pid, pidfd });
+        CHILDREN.lock().push(Arc::clone(&self.0));
+        Child(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Unborn {
+    fn drop(&mut self) {
+        if self.0.started.get().is_none()
+            && let Some(record) = Arc::get_mut(&mut self.0)
+        {
+            record.tether.take();
+            SPARE.lock().replace(Arc::clone(&self.0));
+        }
+    }
+}
 
 /// The children of this process that have not ended. Those that have are reaped.
 ///
@@ -99,10 +186,11 @@ pub struct Child(Arc<Record>);
 /// ```
 #[inline]
 pub fn active_children() -> Vec<Child> {
-    CHILDREN.lock_if_any().map_or_else(Vec::new, look_at_all)
+    if CHILDREN.is_new() { Vec::new() } else { look_at_all() }
 }
 
-fn look_at_all(children: MutexGuard<'_, Vec<Arc<Record>>>) -> Vec<Child> {
+fn look_at_all() -> Vec<Child> {
+    let Some(children) = CHILDREN.lock_if_any() else { return Vec::new() };
     // Not under the lock: who ends is taken from the list.
     let all: Vec<_> = children.iter().cloned().map(Child).collect();
     drop(children);
@@ -110,41 +198,20 @@ fn look_at_all(children: MutexGuard<'_, Vec<Arc<Record>>>) -> Vec<Child> {
 }
 
 impl Child {
-    /// Makes a child that was just started known.
-    pub(super) fn register(
-        pid: u32,
-        pidfd: OwnedFd,
-        name: String,
-        tether: Option<Tether>,
-        carrier: Carrier,
-    ) -> Self {
-        let child = Child(Arc::new(Record {
-            pid,
-            pidfd,
-            parent: std::process::id(),
-            epoch: fork::epoch(),
-            tether,
-            name: Mutex::new(name),
-            end: Mutex::new(None),
-            carrier: Mutex::new(Some(carrier)),
-        }));
-        CHILDREN.lock().push(Arc::clone(&child.0));
-        child
-    }
-
     /// The child's process id.
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.0.started().pid
     }
 
     /// The child's name, as this process knows it.
     pub fn name(&self) -> String {
-        locked(&self.0.name).clone()
+        let renamed = locked(&self.0.renamed).clone();
+        renamed.unwrap_or_else(|| self.0.identity.name())
     }
 
     /// Gives the child another name. It keeps the one that it knows.
     pub fn set_name(&self, name: impl Into<String>) {
-        *locked(&self.0.name) = name.into();
+        *locked(&self.0.renamed) = Some(name.into());
     }
 
     /// Whether it is a daemon (see [`Builder::daemon`](super::Builder::daemon)).
@@ -242,6 +309,28 @@ impl Child {
         }
     }
 
+    pub(super) fn report(&self) -> &Report {
+        &self.0.report
+    }
+
+    /// Nobody is going to ask for the outcome: reaps one that has ended, and leaves what it had to the next
+    /// child.
+    pub(super) fn forget_outcome(&mut self) {
+        if !self.is_ours() || !matches!(self.look(), Ok(Some(_))) {
+            return;
+        }
+        if let Some(record) = Arc::get_mut(&mut self.0) {
+            // Descriptors are given back at once.
+            record.started.take();
+            record.tether.take();
+            record.renamed = Mutex::default();
+            record.end = Mutex::default();
+            SPARE.lock().replace(Arc::clone(&self.0));
+        } else {
+            self.0.report.close_file();
+        }
+    }
+
     /// Whether the calling process started it.
     pub(super) fn is_ours(&self) -> bool {
         self.0.epoch == fork::epoch()
@@ -256,50 +345,71 @@ impl Child {
         if !self.is_ours() {
             return Err(io::Error::other("only the process that started a child can wait for it"));
         }
-        let known = *locked(&self.0.end);
-        let end = match known {
-            Some(end) => end,
-            None if !process::wait_readable(self.as_fd(), deadline)? => return Ok(None),
-            None => self.reap()?,
-        };
+        /// How long a child that has ended is left alone, in nanoseconds, before its status is asked for
+        /// once more: a debugger has it first.
+        const PAUSE: u64 = 1_000_000;
+        let mut end = self.end(deadline == u64::MAX)?;
+        while end.is_none() {
+            if !process::wait_readable(self.as_fd(), deadline)? {
+                return Ok(None);
+            }
+            end = self.end(false)?;
+            if end.is_none() {
+                let now = time::now();
+                if now >= deadline {
+                    return Ok(None);
+                }
+                std::thread::sleep(Duration::from_nanos(PAUSE.min(deadline - now)));
+            }
+        }
         match end {
-            End::Known(status) => Ok(Some(status)),
-            End::Unknown => Err(io::Error::other("another wait of this process took its status")),
+            Some(End::Known(status)) => Ok(Some(status)),
+            _ => Err(io::Error::other("another wait of this process took its status")),
         }
     }
 
-    /// Takes the status of a child that has ended, unless another thread did.
-    fn reap(&self) -> io::Result<End> {
-        /// There is no such child, or no longer.
-        const NO_CHILD: i32 = 10;
-        let mut end = locked(&self.0.end);
-        if let Some(end) = *end {
-            return Ok(end);
+    /// The end, if it has come, or else (`block`) when it comes.
+    fn end(&self, block: bool) -> io::Result<Option<End>> {
+        match self.0.end.try_lock() {
+            Ok(mut end) => {
+                if end.is_none() {
+                    *end = self.reap(block)?;
+                }
+                Ok(*end)
+            }
+            // Another thread waits without an end, or has this moment found it.
+            Err(_) => match process::look(self.as_fd()) {
+                Err(e) if e.raw_os_error() == Some(NO_CHILD) => Ok(*locked(&self.0.end)),
+                found => Ok(found?.map(|ended| End::Known(ended.into()))),
+            },
         }
-        let found = match process::wait(self.as_fd(), true) {
+    }
+
+    /// Takes the status of the child, if it has ended, or else (`block`) when it has. The caller has the
+    /// lock on its end.
+    fn reap(&self, block: bool) -> io::Result<Option<End>> {
+        let found = match process::wait(self.as_fd(), block) {
+            Ok(None) => return Ok(None),
             Ok(ended) => ended,
+            // Where nobody is to wait for children, there is none as soon as it has ended.
             Err(e) if e.raw_os_error() == Some(NO_CHILD) => process::ended_unwaited(self.as_fd()),
             Err(e) => return Err(e),
         };
-        let found = found.map_or(End::Unknown, |ended| End::Known(ended.into()));
-        *end = Some(found);
-        drop(end);
-        locked(&self.0.carrier).take();
         CHILDREN.lock().retain(|child| !Arc::ptr_eq(child, &self.0));
-        Ok(found)
+        Ok(Some(found.map_or(End::Unknown, |ended| End::Known(ended.into()))))
     }
 }
 
 impl AsFd for Child {
     /// The pidfd, which is readable once the child has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.pidfd.as_fd()
+        self.0.started().pidfd.as_fd()
     }
 }
 
 impl fmt::Display for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { pid, parent, .. } = &*self.0;
+        let (pid, parent) = (self.pid(), self.0.parent);
         write!(f, "<Process name='{}' pid={pid} parent={parent} ", self.name())?;
         if !self.is_ours() {
             f.write_str("unknown")?;

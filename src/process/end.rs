@@ -4,11 +4,14 @@
 //! and then sees to it that the daemons have ended; around that, finalizers have their turn. libc's exit handlers do that where `exit` is
 //! called, in a forked child also, which inherits the handler and has its own list of children.
 
-use super::child::active_children;
+#![allow(unsafe_code, reason = "a static is placed where forks write")]
+
+use super::child::{Child, active_children, never_had_children};
 use super::finalizer::run_pending;
 use super::launch::IN_CHILD;
 use crate::segment::leave_all;
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
+use crate::sys::hot::Hot;
 use crate::sys::process;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ pub fn exit(code: i32) -> ! {
 }
 
 /// Ends a child of this crate's in an orderly way.
-#[inline]
+#[inline(always)]
 pub(super) fn end_child(code: i32) -> ! {
     let _ = io::stdout().flush();
     end_in_order();
@@ -43,7 +46,7 @@ pub(super) fn end_child(code: i32) -> ! {
     leave_all();
     event!(info, "process exits with exit code {}", code & 0xff);
     // Relaxed: as `IN_CHILD`.
-    if OWN_HANDLERS.load(Relaxed) {
+    if OWN_HANDLERS.if_placed().is_some_and(|own| own.load(Relaxed)) {
         ENDED.store(true, Relaxed);
         std::process::exit(code)
     }
@@ -51,12 +54,21 @@ pub(super) fn end_child(code: i32) -> ! {
 }
 
 /// Whether all exit handlers of this process are its own, and none its parent's.
-pub(super) static OWN_HANDLERS: AtomicBool = AtomicBool::new(false);
+// SAFETY: zeros are an atomic.
+pub(super) static OWN_HANDLERS: Hot<AtomicBool> = unsafe { Hot::new() };
+/// In a child that was just forked.
+#[inline(always)]
+pub(super) fn begin_with_handlers_of_parent() {
+    if let Some(own) = OWN_HANDLERS.if_placed() {
+        own.store(false, Relaxed);
+    }
+}
+
 /// Whether this process has done what belongs to its end.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// What belongs to an orderly end.
-#[inline]
+#[inline(always)]
 fn end_in_order() {
     event!(info, "process shuts down");
     event!(debug, "runs finalizers of priority 0 and above");
@@ -82,13 +94,16 @@ pub(super) fn wait_at_exit() {
 }
 
 /// Ends the daemons among the children, and waits for all the others.
-#[inline]
+#[inline(always)]
 fn see_children_end() {
-    let children = active_children();
-    if children.is_empty() {
+    if never_had_children() {
         event!(debug, "ends 0 daemons and waits for 0 children");
-        return;
+    } else {
+        see_these_end(active_children());
     }
+}
+
+fn see_these_end(children: Vec<Child>) {
     let (daemons, others): (Vec<_>, Vec<_>) =
         children.into_iter().partition(|child| child.is_daemon());
     event!(debug, "ends {} daemons and waits for {} children", daemons.len(), others.len());

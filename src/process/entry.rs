@@ -7,15 +7,15 @@
 #![allow(unsafe_code, reason = "finds a function by where it is")]
 
 use super::builder::Builder;
-use super::carrier::Carrier;
-use super::child::Child;
+use super::child::Unborn;
 use super::end::{OWN_HANDLERS, end_child, wait_at_exit};
 use super::handle::Process;
-use super::launch::{self, IN_CHILD, Report, STARTING, begin, wait_at_gate};
+use super::launch::{self, IN_CHILD, STARTING, begin, wait_at_gate};
 use super::letter::{self, Found, Inherited, Letter, VARIABLE};
 use super::method::{StartMethod, force_start_method};
 use super::outcome::Outcome;
 use super::panics;
+use super::report::Report;
 use crate::member::Stamp;
 use crate::segment::{self, Prepared};
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
@@ -77,7 +77,8 @@ where
     A: Serialize + DeserializeOwned,
     R: Outcome,
 {
-    let (name, identity) = begin(&mut builder)?;
+    let identity = begin(&mut builder)?;
+    let name = identity.name();
     // Relaxed: no data.
     if !ENTERED.load(Relaxed) {
         let source = io::Error::new(
@@ -93,25 +94,23 @@ where
         image.offset(address as u64).ok_or_else(error).map_err(failed("starting by exec"))
     };
     let (function, caller) = (place(f as usize)?, place(call::<A, R> as Caller as usize)?);
-    let report = Report::new()?;
     // Before others have to wait: it runs code of the caller's.
-    let (bytes, outgoing) =
-        segment::collect_with(report.attachment(), || postcard::to_stdvec(&argument));
+    let core = segment::any_chunk()?;
+    let (bytes, outgoing) = segment::collect_with(core.clone(), || postcard::to_stdvec(&argument));
     let bytes = bytes.map_err(|error| io::Error::other(segment::problem(error)));
     let bytes = bytes.map_err(failed("serialising the argument"))?;
-
-    // What the child has of it, so that it is not used again when nobody here asks for the result.
-    let own = report.launch.again()?;
 
     let starting = STARTING.lock();
     let mut environment = builder.setup.variables()?;
     let setup = builder.setup.prepare()?;
     wait_at_exit();
-    let parent = report.attachment().core().membership()?.stamp();
+    let parent = core.membership()?.stamp();
     let prepared = Prepared::among(outgoing.cores)?;
     let tied =
         if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
     let (tether, collar) = tied.unzip();
+    let child = Unborn::new(identity, tether)?;
+    let sheet = child.report().sheet();
 
     let segments = prepared.cores().iter().zip(prepared.locks());
     let segments = segments
@@ -126,25 +125,24 @@ where
         caller,
         segments: segments.collect(),
         tickets: outgoing.tickets,
-        carrier: report.carrier()?.as_raw_fd(),
+        report: child.report().descriptors()?,
         collar: collar.as_ref().map(|collar| collar.as_fd().as_raw_fd()),
-        identity,
+        identity: child.identity().spelled_out(),
         parent: (parent.index, parent.generation),
         log,
     };
-    let sheet = letter.write(&bytes).map_err(Error::os("memfd_create", &name))?;
+    let paper = letter.write(&bytes).map_err(Error::os("memfd_create", &name))?;
     drop(bytes);
 
-    let fd = sheet.as_raw_fd();
+    let fd = paper.as_raw_fd();
     environment.retain(|(key, _)| key != VARIABLE);
     environment.push((VARIABLE.into(), fd.to_string().into()));
-    let mut kept = vec![fd, letter.carrier];
+    let mut kept = vec![fd, letter.report.0, letter.report.2];
     kept.extend(letter.collar);
     kept.extend(letter.segments.iter().flat_map(Inherited::descriptors));
     let program = builder.executable.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
     let arguments: Vec<OsString> =
         builder.arguments.unwrap_or_else(|| std::env::args_os().collect());
-    let teller = report.again()?;
     let prepare = move || {
         letter::sign(fd)?;
         if let Some(collar) = &collar {
@@ -152,20 +150,19 @@ where
         }
         let set_up = setup.apply();
         let error = set_up.as_ref().err().and_then(|(_, error)| error.raw_os_error());
-        teller.say_set_up(set_up);
+        sheet.say_set_up(set_up);
         error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
     };
     let started = exec::start(&program, &arguments, environment, kept, prepared.locks(), prepare);
     let pid = started.map_err(|source| {
         let what = "fork and exec";
-        report.setup_failure().unwrap_or(Error::Process { what, source })
+        sheet.setup_failure().unwrap_or(Error::Process { what, source })
     })?;
     let pidfd = process::open(pid).map_err(|source| {
         process::end_and_reap(pid);
         Error::Process { what: "pidfd_open", source }
     })?;
-    let child = Child::register(pid, pidfd, name, tether, report.keep());
-    Ok(launch::let_go(child, report, prepared, (argument, own), starting))
+    Ok(launch::let_go(child.born(pid, pidfd), prepared, argument, starting))
 }
 
 /// Calls the function that this process was started for, and ends, if it was started by
@@ -245,14 +242,18 @@ fn be(letter: Letter, argument: &[u8]) -> ! {
         // Open for as long as the process is.
         std::mem::forget(collar);
     }
-    let carrier = exec::take(letter.carrier).map(|fd| Carrier::inherited(File::from(fd)));
+    let (pad, sheet, file) = letter.report;
+    let descriptors = exec::take(pad).zip(exec::take(file));
     let code = segments(letter.segments).and_then(|(cores, mut prepared)| {
-        let carrier = carrier.ok_or("the file for the result was not inherited")?;
+        let (pad, file) = descriptors.ok_or("what its outcome goes to was not inherited")?;
+        let report = Report::inherited(pad, sheet, File::from(file));
+        let report = report.map_err(|error| format!("what its outcome goes to: {error}"))?;
+        let core = cores.first().cloned().ok_or("its parent is in no segment")?;
         prepared.settle();
         segment::unpack(cores, letter.tickets, None, || {
-            let report = Report::handed(&segment::first()?, carrier).map_err(text)?;
             let (index, generation) = letter.parent;
-            if wait_at_gate(&report.launch, Stamp { index, generation }).is_none() {
+            let parent = Stamp { index, generation };
+            if wait_at_gate(report.sheet(), &core, parent).is_none() {
                 process::exit_now(1);
             }
             prepared.prefault();

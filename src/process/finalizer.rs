@@ -136,9 +136,9 @@ pub(super) fn begin_without_finalizers() {
 }
 
 /// At the end of the process: does what is pending of at least this priority.
-#[inline]
+#[inline(always)]
 pub(super) fn run_pending(least: i32) {
-    if PENDING.lock_if_any().is_some() {
+    if !PENDING.is_new() {
         run_all(least);
     }
 }

@@ -16,17 +16,18 @@
 #![allow(unsafe_code, reason = "forks")]
 
 use super::builder::Builder;
-use super::child::{Child, begin_without_children};
-use super::end::{OWN_HANDLERS, end_child, wait_at_exit};
+use super::child::{Unborn, begin_without_children};
+use super::end::{begin_with_handlers_of_parent, end_child, wait_at_exit};
 use super::finalizer::begin_without_finalizers;
 use super::handle::Process;
-use super::launch::{self, IN_CHILD, Report, STARTING, begin, wait_at_gate};
+use super::identity;
+use super::launch::{self, IN_CHILD, STARTING, begin, wait_at_gate};
 use super::locks::Trial;
 #[cfg(feature = "serde")]
 use super::method;
 use super::outcome::Outcome;
 use super::panics;
-use crate::segment::Prepared;
+use crate::segment::{self, Prepared};
 #[cfg(feature = "log")]
 use crate::sync::local::AtomicBool;
 use crate::sync::local::Ordering::Relaxed;
@@ -43,26 +44,31 @@ where
     F: FnOnce() -> R,
     R: Outcome,
 {
-    let (name, identity) = begin(&mut builder)?;
+    let identity = begin(&mut builder)?;
     let starting = STARTING.lock();
     let plain = builder.setup.is_plain();
     let environment = builder.setup.environment()?;
     let setup = builder.setup.prepare()?;
     wait_at_exit();
     panics::watch();
-    let report = Report::new()?;
-    // What the child has of it, so that it is not used again when nobody here asks for the result.
-    let own = report.launch.again()?;
-    let core = report.attachment().core();
+    let core = segment::any_chunk()?;
     let parent = core.membership()?.stamp();
-    let prepared = Box::new(Prepared::new(core)?);
-    let identity = identity.preset();
+    // A handle has a destructor, so what needs none holds none.
+    let prepared = Prepared::new(std::mem::needs_drop::<F>())?;
+    let epoch = fork::epoch_of_child();
+    let in_child = IN_CHILD.placed();
     #[cfg(feature = "serde")]
-    let method = method::preset();
+    method::before_fork();
 
-    let tied =
-        if builder.daemon { Some(tether().map_err(Error::os("pipe2", &name))?) } else { None };
+    let tied = if builder.daemon {
+        Some(tether().map_err(|error| Error::os("pipe2", identity.name())(error))?)
+    } else {
+        None
+    };
     let (tether, collar) = tied.unzip();
+    let child = Unborn::new(identity, tether)?;
+    let report = child.report();
+    let sheet = report.sheet();
 
     let others = task::threads().saturating_sub(1);
     if others > 0 && builder.refuse_threads {
@@ -83,47 +89,48 @@ where
         // thread or taken by the child, the allocator's are libc's business, and the crate's own are per
         // process.
         let side = unsafe { fork::fork(prepared.locks()) };
-        drop(printing);
+        // Out of the child's way where there is nothing: each piece of code that it comes to is a fault.
+        if let Some(printing) = printing {
+            drop(printing);
+        }
         match side {
             Err(source) => return Err(Error::Process { what: "fork", source }),
             Ok(Side::Child) => {
                 // Not given back: it is the parent's. The child has one of its own.
                 std::mem::forget(starting);
                 if others > 0 {
-                    trial.take(&report.launch);
+                    trial.take(sheet);
                 }
-                IN_CHILD.store(true, Relaxed);
-                OWN_HANDLERS.store(false, Relaxed);
+                in_child.store(true, Relaxed);
+                begin_with_handlers_of_parent();
                 begin_without_children();
                 begin_without_finalizers();
-                identity.put_in_place();
+                // SAFETY: this process neither drops what it has of `child` nor looks at it again.
+                unsafe { identity::assume_at_fork(child.identity(), epoch) };
                 #[cfg(feature = "serde")]
-                method.put_in_place();
+                method::begin_at_fork(epoch);
                 if let Some(environment) = environment {
                     environment.put_in_place();
                 }
                 let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
                 let set_up = setup.apply();
-                let ready = if plain { set_up.is_ok() } else { report.say_set_up(set_up) };
-                let gate = if tied && ready { wait_at_gate(&report.launch, parent) } else { None };
+                let ready = if plain { set_up.is_ok() } else { sheet.say_set_up(set_up) };
+                let gate = if tied && ready { wait_at_gate(sheet, core, parent) } else { None };
                 match gate {
                     Some(true) => prepared.settle_down(),
                     Some(false) => prepared.settle_where_seen(),
                     None => process::exit_now(1),
                 }
                 event!(info, "child process runs its closure");
-                end_child(launch::run(f, &report))
+                end_child(launch::run(f, report))
             }
             Ok(Side::Parent { child: pid }) => {
                 let pidfd = process::open(pid).map_err(|source| {
                     process::end_and_reap(pid);
                     Error::Process { what: "pidfd_open", source }
                 })?;
-                let passed = if others == 0 {
-                    Ok(true)
-                } else {
-                    trial.passed(&report.launch, pidfd.as_fd())
-                };
+                let passed =
+                    if others == 0 { Ok(true) } else { trial.passed(sheet, pidfd.as_fd()) };
                 if matches!(passed, Ok(true)) {
                     break (pid, pidfd);
                 }
@@ -133,13 +140,12 @@ where
             }
         }
     };
-    if !plain && let Err(error) = report.wait_for_setup(pidfd.as_fd()) {
+    if !plain && let Err(error) = sheet.wait_for_setup(pidfd.as_fd()) {
         let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
         let _ = process::wait(pidfd.as_fd(), true);
         return Err(error);
     }
-    let child = Child::register(pid, pidfd, name, tether, report.keep());
-    Ok(launch::let_go(child, report, *prepared, (f, own), starting))
+    Ok(launch::let_go(child.born(pid, pidfd), prepared, f, starting))
 }
 
 /// Says that a fork copies one thread of several, the first time that somebody listens.

@@ -2,7 +2,6 @@
 
 use super::builder::{Builder, Runnable};
 use super::child::{Child, ExitStatus};
-use super::launch::Report;
 use super::outcome::{JoinError, Outcome};
 use crate::Result;
 use std::fmt;
@@ -26,7 +25,6 @@ use std::time::Duration;
 /// ```
 pub struct Process<R> {
     child: Child,
-    report: Report,
     result: PhantomData<fn() -> R>,
 }
 
@@ -228,7 +226,7 @@ impl<R: Outcome> Process<R> {
             }
             ended => ended,
         };
-        match self.report.read()? {
+        match self.child.report().read()? {
             Some(outcome) => outcome.and_then(|bytes| {
                 R::decode(bytes).map_err(|problem| JoinError::Result { problem })
             }),
@@ -241,8 +239,8 @@ impl<R: Outcome> Process<R> {
 }
 
 impl<R> Process<R> {
-    pub(super) fn new(child: Child, report: Report) -> Self {
-        Process { child, report, result: PhantomData }
+    pub(super) fn new(child: Child) -> Self {
+        Process { child, result: PhantomData }
     }
 }
 
@@ -275,7 +273,6 @@ impl<R> fmt::Debug for Process<R> {
 
 impl<R> Drop for Process<R> {
     fn drop(&mut self) {
-        // Reaps one that has ended.
-        self.child.is_alive();
+        self.child.forget_outcome();
     }
 }

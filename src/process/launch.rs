@@ -4,25 +4,25 @@
 //! before the gate is open leaves a child that ends without running anything; a child that dies
 //! anywhere leaves what it had been handed to be found dead like anybody's.
 
-#![allow(unsafe_code, reason = "refers to shared memory")]
+#![allow(unsafe_code, reason = "a static is placed where forks write")]
 
 use super::builder::Builder;
-use super::carrier::Carrier;
 use super::child::{Child, active_children};
 use super::handle::Process;
 use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
 use super::panics::{self, Panic};
+use super::report::Report;
 use super::setup;
-use crate::layout::Plan;
 use crate::member::{Doubt, Stamp};
-use crate::segment::{Attachment, Held, Kind, Location, ObjectInfo, Prepared, Shared, hand_over};
+use crate::segment::{Core, Prepared, hand_over};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::futex;
 use crate::sync::local::AtomicBool;
+use crate::sys::hot::Hot;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{fork, process, robust, time};
 use crate::{Error, Result};
@@ -32,10 +32,10 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 
-/// What parent and child know of each other, in shared memory.
-#[repr(C)]
+/// What parent and child know of each other, in memory that both have.
+#[repr(C, align(64))]
 #[derive(Debug)]
-pub(super) struct Launch {
+pub(super) struct Sheet {
     /// 0: closed; [`AWAITED`]: closed, and the child sleeps, who writes that; [`OPEN`] and
     /// [`OPEN_FOR_NOTHING`]: the child may run. Written by the parent.
     gate: AtomicU32,
@@ -49,7 +49,6 @@ pub(super) struct Launch {
     /// How far the child has come among the locks that it needs: see [`locks`](super::locks). Written by
     /// the child, where the parent waits for it.
     pub(super) free: AtomicU32,
-    reserved: AtomicU32,
     /// Bytes of the outcome, which are here if they are few, and else in the file that carries it.
     /// Written by the child.
     length: AtomicU64,
@@ -57,10 +56,22 @@ pub(super) struct Launch {
     few: [AtomicU64; FEW / 8],
 }
 
-// SAFETY: made of atomics.
-unsafe impl Shared for Launch {}
+impl Sheet {
+    /// In the parent, before there is a child: nothing was written on it.
+    pub(super) fn clear(&self) {
+        // Relaxed: the fork is behind it.
+        for word in [&self.gate, &self.setup, &self.reason, &self.outcome, &self.free] {
+            word.store(0, Relaxed);
+        }
+        self.length.store(0, Relaxed);
+    }
 
-impl Launch {
+    /// In the parent, when the child is gone: whether the child may have written anything to its file.
+    pub(super) fn mentions_file(&self) -> bool {
+        // Relaxed: no data. One that was killed at it had no time to say so.
+        self.outcome.load(Relaxed) == 0 || self.length.load(Relaxed) > FEW as u64
+    }
+
     /// Whether anything was handed over, where the gate is open.
     #[inline]
     fn is_open(&self) -> Option<bool> {
@@ -70,6 +81,63 @@ impl Launch {
             OPEN_FOR_NOTHING => Some(false),
             _ => None,
         }
+    }
+
+    /// Lets the child run, for which something was handed over or not.
+    pub(super) fn open_gate(&self, handed: bool) {
+        let open = if handed { OPEN } else { OPEN_FOR_NOTHING };
+        // Release: what was handed over, to the Acquire in `wait_at_gate`.
+        if self.gate.swap(open, Release) == AWAITED {
+            futex::wake(&self.gate, u32::MAX);
+        }
+    }
+
+    /// In the child: says whether it could set itself up, and gives that.
+    pub(super) fn say_set_up(&self, result: Result<(), (u32, io::Error)>) -> bool {
+        let (setup, reason) = match &result {
+            Ok(()) => (SET_UP, 0),
+            Err((step, error)) => (SET_UP + 1 + step, error.raw_os_error().unwrap_or(0)),
+        };
+        self.reason.store(reason.cast_unsigned(), Relaxed);
+        // Release: the reason, to the Acquire in `wait_for_setup`.
+        self.setup.store(setup, Release);
+        futex::wake(&self.setup, u32::MAX);
+        result.is_ok()
+    }
+
+    /// In the parent: waits until the child has set itself up.
+    pub(super) fn wait_for_setup(&self, child: BorrowedFd<'_>) -> Result<()> {
+        /// How often, in nanoseconds, the parent looks whether the child was killed over it.
+        const LOOK: u64 = 20_000_000;
+        let dead = || Error::Process {
+            what: "setting up the child",
+            source: io::Error::other("it was ended from outside"),
+        };
+        loop {
+            // Acquire: the reason.
+            match self.setup.load(Acquire) {
+                0 if process::wait_readable(child, 0).unwrap_or(true) => {
+                    // It may have spoken before it ended.
+                    match self.setup.load(Acquire) {
+                        0 => return Err(dead()),
+                        _ => continue,
+                    }
+                }
+                0 => {
+                    let until = time::now() + LOOK;
+                    futex::wait_either((&self.setup, 0), None, Some(until));
+                }
+                SET_UP => return Ok(()),
+                _ => return self.setup_failure().map_or(Ok(()), Err),
+            }
+        }
+    }
+
+    /// Why the child could not set itself up, if it said so.
+    pub(super) fn setup_failure(&self) -> Option<Error> {
+        // Acquire: the reason.
+        let failed = self.setup.load(Acquire).checked_sub(SET_UP + 1)?;
+        Some(setup::failure(failed, self.reason.load(Relaxed)))
     }
 }
 
@@ -89,129 +157,23 @@ const NO_ARGUMENT: u32 = 4;
 /// One start at a time, so that no child inherits what is prepared for another.
 pub(super) static STARTING: PerProcess<()> = PerProcess::new();
 /// Whether this process, or one that it descends from, was started here.
-pub(super) static IN_CHILD: AtomicBool = AtomicBool::new(false);
-
-/// What a child says of its own end.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) launch: Held<Launch>,
-    /// Carries the outcome, of any size.
-    carrier: Carrier,
-}
+// SAFETY: zeros are an atomic.
+pub(super) static IN_CHILD: Hot<AtomicBool> = unsafe { Hot::new() };
 
 impl Report {
-    pub(super) fn new() -> Result<Self> {
-        let info = info();
-        let mut plan = Plan::new();
-        let offset = plan.place::<Launch>()?;
-        let launch = Held::<Launch>::new(Location::Unnamed.make(info, plan, |blank| {
-            let [gate, setup, reason, outcome, free, reserved] = [const { AtomicU32::new(0) }; 6];
-            let (length, few) = (AtomicU64::new(0), [const { AtomicU64::new(0) }; FEW / 8]);
-            let launch = Launch { gate, setup, reason, outcome, free, reserved, length, few };
-            blank.put(offset, launch);
-            Ok(())
-        })?)?;
-        Ok(Report { launch, carrier: Carrier::new()? })
-    }
-
-    /// In a child: what its parent made.
-    #[cfg(feature = "serde")]
-    pub(super) fn handed(used: &crate::segment::Used, carrier: Carrier) -> Result<Self> {
-        let launch = Held::<Launch>::new(Location::Handed(used).open(info())?)?;
-        Ok(Report { launch, carrier })
-    }
-
-    /// Another handle to it.
-    #[cfg(feature = "serde")]
-    pub(super) fn again(&self) -> Result<Self> {
-        Ok(Report { launch: self.launch.again()?, carrier: self.carrier.clone() })
-    }
-
-    pub(super) fn attachment(&self) -> &Attachment {
-        self.launch.attachment()
-    }
-
-    /// Where the outcome goes.
-    #[cfg(feature = "serde")]
-    pub(super) fn carrier(&self) -> Result<BorrowedFd<'_>> {
-        self.carrier.descriptor().map_err(Error::os("memfd_create", "result"))
-    }
-
-    /// In the parent: keeps what carries the outcome from the next child, as long as it is there.
-    pub(super) fn keep(&self) -> Carrier {
-        self.carrier.clone()
-    }
-
-    /// Lets the child run, for which something was handed over or not.
-    pub(super) fn open_gate(&self, handed: bool) {
-        let open = if handed { OPEN } else { OPEN_FOR_NOTHING };
-        // Release: what was handed over, to the Acquire in `wait_at_gate`.
-        if self.launch.gate.swap(open, Release) == AWAITED {
-            futex::wake(&self.launch.gate, u32::MAX);
-        }
-    }
-
     /// In the child: says that what it was to run on could not be made of what came.
     #[cfg(feature = "serde")]
     pub(super) fn refuse(&self, problem: &str) {
         self.write(NO_ARGUMENT, problem.as_bytes());
     }
 
-    /// In the child: says whether it could set itself up, and gives that.
-    pub(super) fn say_set_up(&self, result: Result<(), (u32, io::Error)>) -> bool {
-        let (setup, reason) = match &result {
-            Ok(()) => (SET_UP, 0),
-            Err((step, error)) => (SET_UP + 1 + step, error.raw_os_error().unwrap_or(0)),
-        };
-        self.launch.reason.store(reason.cast_unsigned(), Relaxed);
-        // Release: the reason, to the Acquire in `wait_for_setup`.
-        self.launch.setup.store(setup, Release);
-        futex::wake(&self.launch.setup, u32::MAX);
-        result.is_ok()
-    }
-
-    /// In the parent: waits until the child has set itself up.
-    pub(super) fn wait_for_setup(&self, child: BorrowedFd<'_>) -> Result<()> {
-        /// How often, in nanoseconds, the parent looks whether the child was killed over it.
-        const LOOK: u64 = 20_000_000;
-        let dead = || Error::Process {
-            what: "setting up the child",
-            source: io::Error::other("it was ended from outside"),
-        };
-        loop {
-            // Acquire: the reason.
-            match self.launch.setup.load(Acquire) {
-                0 if process::wait_readable(child, 0).unwrap_or(true) => {
-                    // It may have spoken before it ended.
-                    match self.launch.setup.load(Acquire) {
-                        0 => return Err(dead()),
-                        _ => continue,
-                    }
-                }
-                0 => {
-                    let until = time::now() + LOOK;
-                    futex::wait_either((&self.launch.setup, 0), None, Some(until));
-                }
-                SET_UP => return Ok(()),
-                _ => return self.setup_failure().map_or(Ok(()), Err),
-            }
-        }
-    }
-
-    /// Why the child could not set itself up, if it said so.
-    pub(super) fn setup_failure(&self) -> Option<Error> {
-        // Acquire: the reason.
-        let failed = self.launch.setup.load(Acquire).checked_sub(SET_UP + 1)?;
-        Some(setup::failure(failed, self.launch.reason.load(Relaxed)))
-    }
-
     /// In the child: says what came of its closure.
     /// False: there is no room for it.
     fn write(&self, outcome: u32, bytes: &[u8]) -> bool {
         let written = if bytes.len() > FEW {
-            self.carrier.write(bytes).is_ok()
+            self.write_file(bytes).is_ok()
         } else {
-            for (word, bytes) in self.launch.few.iter().zip(bytes.chunks(8)) {
+            for (word, bytes) in self.sheet().few.iter().zip(bytes.chunks(8)) {
                 let mut padded = [0; 8];
                 padded[..bytes.len()].copy_from_slice(bytes);
                 // Relaxed: as the bytes of the file.
@@ -220,9 +182,9 @@ impl Report {
             true
         };
         if written {
-            self.launch.length.store(bytes.len() as u64, Relaxed);
+            self.sheet().length.store(bytes.len() as u64, Relaxed);
             // Release: the bytes, to the Acquire in `read`.
-            self.launch.outcome.store(outcome, Release);
+            self.sheet().outcome.store(outcome, Release);
         }
         written
     }
@@ -238,15 +200,15 @@ impl Report {
     /// What a child that has ended said: its result in bytes, or why there is none. `None`: nothing.
     pub(super) fn read(&self) -> io::Result<Option<Result<Vec<u8>, JoinError>>> {
         // Acquire: what the child wrote before it said so.
-        let outcome = self.launch.outcome.load(Acquire);
-        let bytes = match usize::try_from(self.launch.length.load(Relaxed)) {
+        let outcome = self.sheet().outcome.load(Acquire);
+        let bytes = match usize::try_from(self.sheet().length.load(Relaxed)) {
             Ok(length @ ..=FEW) => {
-                let words = self.launch.few.iter().map(|word| word.load(Relaxed).to_le_bytes());
+                let words = self.sheet().few.iter().map(|word| word.load(Relaxed).to_le_bytes());
                 let mut bytes: Vec<_> = words.take(length.div_ceil(8)).flatten().collect();
                 bytes.truncate(length);
                 bytes
             }
-            Ok(length) => self.carrier.read(length)?,
+            Ok(length) => self.read_file(length)?,
             Err(_) => return Err(io::ErrorKind::OutOfMemory.into()),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -263,75 +225,68 @@ impl Report {
     }
 }
 
-/// What the shared part of a start is.
-fn info() -> ObjectInfo {
-    ObjectInfo::of::<Launch>(Kind::Process, 2)
-}
-
 /// What a child is going to be, if this thread may start one.
-pub(super) fn begin(builder: &mut Builder) -> Result<(String, Identity)> {
+pub(super) fn begin(builder: &mut Builder) -> Result<Identity> {
     let locks = robust::locks_held();
     if locks > 0 {
         return Err(Error::Holding { locks });
     }
-    let own = identity::current();
-    if own.is_daemon() {
-        return Err(Error::Daemon { name: own.name().to_owned() });
+    if builder.epoch != fork::epoch() {
+        return Err(Error::Forked);
+    }
+    if identity::is_daemon() {
+        return Err(Error::Daemon { name: identity::current().name().to_owned() });
     }
     // Reaps those that have ended.
     active_children();
-    let name = builder.full_name();
-    let path = std::mem::take(&mut builder.path);
-    Ok((name.clone(), Identity::of_child(name, path, builder.daemon)))
+    let default = (builder.kind, builder.number);
+    Ok(Identity::of_child(builder.name.take(), default, builder.daemon))
 }
 
-/// In the parent, the last of a start: hands over what `gift` holds, and the child's own handle of the
-/// report, and lets the child run. `starting` is the right to start, which ends then. A destructor in the
-/// gift that panicked goes on panicking.
+/// In the parent, the last of a start: hands over what `gift` holds, and lets the child run. `starting` is
+/// the right to start, which ends then. A destructor in the gift that panicked goes on panicking.
 pub(super) fn let_go<R: Outcome, G>(
     child: Child,
-    report: Report,
     prepared: Prepared,
-    (gift, own): (G, Held<Launch>),
+    gift: G,
     starting: MutexGuard<'_, ()>,
 ) -> Process<R> {
-    // What the child has of the report tells nobody of it, so it is no reason to settle down.
-    let (something, handed) = hand_over(&prepared, gift, own);
+    let (something, handed) = hand_over(&prepared, gift);
     // The child has these by now, and its copy alone is to say that it lives.
     drop(prepared);
-    report.open_gate(something);
+    child.report().sheet().open_gate(something);
     drop(starting);
     event!(debug, "started {child}");
     if let Err(panic) = handed {
         std::panic::resume_unwind(panic);
     }
-    Process::new(child, report)
+    Process::new(child)
 }
 
-/// In the child: waits until the parent has handed over, and says whether that was anything; `None`: the
-/// parent died before it did.
+/// In the child: waits until the parent, which has this stamp in `core`, has handed over, and says whether
+/// that was anything; `None`: the parent died before it did.
 #[inline]
-pub(super) fn wait_at_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
-    launch.is_open().or_else(|| wait_at_closed_gate(launch, parent))
+pub(super) fn wait_at_gate(sheet: &Sheet, core: &Core, parent: Stamp) -> Option<bool> {
+    sheet.is_open().or_else(|| wait_at_closed_gate(sheet, core, parent))
 }
 
 #[cold]
-fn wait_at_closed_gate(launch: &Held<Launch>, parent: Stamp) -> Option<bool> {
+fn wait_at_closed_gate(sheet: &Sheet, core: &Core, parent: Stamp) -> Option<bool> {
     let mut doubt = Doubt::default();
     let mut timed_out = false;
     loop {
-        if let Some(handed) = launch.is_open() {
+        if let Some(handed) = sheet.is_open() {
             return Some(handed);
         }
-        let table = launch.attachment().core().table().ok()?;
+        let table = core.table().ok()?;
         let Ok(Some(watch)) = table.watch(parent, timed_out, &mut doubt) else {
             table.pass_on(parent);
-            return launch.is_open();
+            return sheet.is_open();
         };
         // Relaxed: what was handed over is looked for above; a gate that opens meanwhile is no sleep.
-        let _ = launch.gate.compare_exchange(0, AWAITED, Relaxed, Relaxed);
+        let _ = sheet.gate.compare_exchange(0, AWAITED, Relaxed, Relaxed);
         let until = time::now() + watch.slice;
-        futex::wait_either((&launch.gate, AWAITED), watch.beacon, Some(until));
+        futex::wait_either((&sheet.gate, AWAITED), watch.beacon, Some(until));
         timed_out = time::now() >= until;
     }
 }

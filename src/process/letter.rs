@@ -36,8 +36,8 @@ pub(super) struct Letter {
     pub(super) caller: u64,
     pub(super) segments: Vec<Inherited>,
     pub(super) tickets: Vec<Ticket>,
-    /// Where the outcome goes.
-    pub(super) carrier: RawFd,
+    /// Where the outcome goes: the descriptor of a pad, where in that the sheet is, and that of a file.
+    pub(super) report: (RawFd, u64, RawFd),
     /// What ends a daemon.
     pub(super) collar: Option<RawFd>,
     pub(super) identity: Identity,

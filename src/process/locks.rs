@@ -8,7 +8,7 @@
 //! The lock of backtraces cannot be had for a fork; where other threads have it nearly all the time, the
 //! child does without backtraces.
 
-use super::launch::Launch;
+use super::launch::Sheet;
 use super::panics;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::futex;
@@ -95,10 +95,10 @@ impl Trial {
     }
 
     /// In the child: takes what it needs, or hangs.
-    pub(super) fn take(&self, launch: &Launch) {
+    pub(super) fn take(&self, sheet: &Sheet) {
         let reach = |step| {
-            launch.free.store(step, Relaxed);
-            futex::wake(&launch.free, u32::MAX);
+            sheet.free.store(step, Relaxed);
+            futex::wake(&sheet.free, u32::MAX);
         };
         reach(RUNS);
         if self.with_errors {
@@ -123,7 +123,7 @@ impl Trial {
     ///
     /// # Errors
     /// [`Error::Process`] where the next one would not, either, or the child has ended.
-    pub(super) fn passed(&mut self, launch: &Launch, child: BorrowedFd<'_>) -> Result<bool> {
+    pub(super) fn passed(&mut self, sheet: &Sheet, child: BorrowedFd<'_>) -> Result<bool> {
         let failed = |problem: &str| {
             let source = io::Error::new(io::ErrorKind::WouldBlock, problem);
             Err(Error::Process { what: "fork", source })
@@ -131,16 +131,16 @@ impl Trial {
         let reached = |step, patience: u64| -> u32 {
             let deadline = time::now() + patience;
             loop {
-                let reached = launch.free.load(Relaxed);
+                let reached = sheet.free.load(Relaxed);
                 let now = time::now();
                 if reached >= step || now >= deadline {
                     return reached;
                 }
                 // Looks, now and then, whether it was ended from outside.
                 let until = deadline.min(now + 20_000_000);
-                futex::wait_either((&launch.free, reached), None, Some(until));
+                futex::wait_either((&sheet.free, reached), None, Some(until));
                 if time::now() >= until && process::wait_readable(child, 0).unwrap_or(true) {
-                    return launch.free.load(Relaxed);
+                    return sheet.free.load(Relaxed);
                 }
             }
         };
@@ -149,7 +149,7 @@ impl Trial {
         }
         let patience = PATIENCE.0 << (self.tries / 4).min(16);
         let step = reached(HAS_ALL, patience.min(PATIENCE.1));
-        launch.free.store(0, Relaxed);
+        sheet.free.store(0, Relaxed);
         if step == HAS_ALL {
             // Relaxed: as above.
             WITH_ERRORS.store(self.with_errors, Relaxed);

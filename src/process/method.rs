@@ -1,7 +1,7 @@
 //! How functions with an argument are started.
 
 use super::builder::Builder;
-use crate::sys::per_process::{PerProcess, Preset};
+use crate::sys::per_process::PerProcess;
 use std::fmt;
 use std::str::FromStr;
 
@@ -105,9 +105,15 @@ pub fn set_start_method(method: StartMethod) -> Result<(), StartMethodError> {
     }
 }
 
-/// In a parent: what a child is to have that is forked.
-pub(super) fn preset() -> Preset<Option<StartMethod>> {
-    CHOSEN.preset(Some(StartMethod::Fork))
+/// In a parent, before it forks: see [`PerProcess::begin_with`].
+pub(super) fn before_fork() {
+    drop(CHOSEN.lock());
+}
+
+/// In a child that was just forked, whose epoch this is.
+#[inline(always)]
+pub(super) fn begin_at_fork(epoch: u32) {
+    CHOSEN.begin_with(Some(StartMethod::Fork), epoch);
 }
 
 /// Chooses the method anew, or (`None`) goes back to the default, which can be chosen from once more.

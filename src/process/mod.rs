@@ -50,11 +50,11 @@ macro_rules! event {
 }
 
 mod builder;
-mod carrier;
 mod child;
 mod end;
 #[cfg(feature = "serde")]
 mod entry;
+mod few;
 mod finalizer;
 mod fork;
 mod handle;
@@ -71,6 +71,7 @@ mod outcome;
 mod panics;
 #[cfg(feature = "serde")]
 mod probe;
+mod report;
 mod setup;
 #[cfg(feature = "serde")]
 mod worker;

@@ -56,6 +56,8 @@ pub(super) struct Ready {
     niceness: Option<i32>,
     affinity: Option<Processors>,
     limits: Vec<(Resource, u64)>,
+    /// Whether everything is to stay as it is.
+    is_nothing: bool,
 }
 
 type Variables = Vec<(OsString, OsString)>;
@@ -102,6 +104,7 @@ impl Setup {
 
     /// In the parent, before the fork.
     pub(super) fn prepare(self) -> Result<Ready> {
+        let is_plain = self.is_plain();
         let directory = self.directory.map(|path| {
             CString::new(path.into_os_string().into_vec())
                 .map_err(|_| Error::Process { what: STEPS[1], source: nul("its path") })
@@ -112,6 +115,7 @@ impl Setup {
             input => input,
         };
         Ok(Ready {
+            is_nothing: is_plain && matches!(input, Input::Inherited),
             input,
             directory: directory.transpose()?,
             niceness: self.niceness,
@@ -136,8 +140,12 @@ fn invalid(problem: String) -> Error {
 
 impl Ready {
     /// In the child: sets everything. The error has the number of the step. Allocates nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(&self) -> Result<(), (u32, io::Error)> {
+        if self.is_nothing { Ok(()) } else { self.apply_all() }
+    }
+
+    fn apply_all(&self) -> Result<(), (u32, io::Error)> {
         match &self.input {
             Input::Null => setup::set_no_standard_input().map_err(|e| (0, e))?,
             Input::Inherited => {}

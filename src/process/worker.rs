@@ -33,7 +33,7 @@ pub(crate) enum Started {
 /// Calls `known` with its stamp in the segment of `core` before it is there.
 ///
 /// # Errors
-/// As [`Prepared::new`]; [`Error::Process`](crate::Error::Process) where the kernel refuses.
+/// As [`Prepared::with`]; [`Error::Process`](crate::Error::Process) where the kernel refuses.
 ///
 /// # Safety
 /// The calling process has one thread.
@@ -43,8 +43,8 @@ pub(crate) unsafe fn start_worker(
     collar: &Collar,
     known: impl FnOnce(Stamp),
 ) -> Result<Started> {
-    let identity = Identity::of_child(name, Vec::new(), true);
-    let mut prepared = Prepared::new(core)?;
+    let identity = Identity::of_child(Some(name), ("Worker", 0), true);
+    let mut prepared = Prepared::with(core)?;
     known(prepared.stamp());
     // SAFETY: there is no other thread, says the caller.
     match unsafe { fork::fork(prepared.locks()) } {

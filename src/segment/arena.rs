@@ -58,6 +58,16 @@ pub(crate) fn make_in_arena(
     let mut init = Some(init);
     // `init` runs at most once: a chunk without room answers before it.
     let mut once = |object| init.take().map_or(Ok(()), |init| init(object));
+    in_some_chunk(|core| Attachment::make(core, new, &mut once))
+}
+
+/// A chunk in which this process takes part.
+pub(crate) fn any_chunk() -> Result<&'static Arc<Core>> {
+    in_some_chunk(|core| core.membership().map(|_| core))
+}
+
+/// Tries `use_it` with each chunk, the newest first, and then with a new one, until one has room for it.
+fn in_some_chunk<R>(mut use_it: impl FnMut(&'static Arc<Core>) -> Result<R>) -> Result<R> {
     loop {
         // Acquire: pairs with the exchange that published the chunk.
         let newest = NEWEST.load(Ordering::Acquire);
@@ -69,7 +79,7 @@ pub(crate) fn make_in_arena(
                 at = chunk.older;
                 continue;
             }
-            match Attachment::make(&chunk.core, new, &mut once) {
+            match use_it(&chunk.core) {
                 Err(Error::SegmentFull { .. } | Error::TableFull { .. }) => at = chunk.older,
                 other => return other,
             }

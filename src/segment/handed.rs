@@ -118,23 +118,22 @@ impl<T> Drop for Cleared<T> {
     }
 }
 
-/// Collects what is handed over while `serialise` runs, of which `first` is the first.
-pub(crate) fn collect_with<R>(first: &Attachment, serialise: impl FnOnce() -> R) -> (R, Outgoing) {
-    collect(|| {
-        leave(first.core(), Some(first), 0, FIRST, Sharing::Shared).expect("collecting");
-        serialise()
-    })
-}
-
 /// Collects what is handed over while `serialise` runs.
 pub(crate) fn collect<R>(serialise: impl FnOnce() -> R) -> (R, Outgoing) {
-    let _cleared = Cleared(&OUTGOING, OUTGOING.replace(Some(Outgoing::default())));
+    collect_in(Vec::new(), serialise)
+}
+
+/// The same, with a segment in any case, which is the first.
+pub(crate) fn collect_with<R>(first: Arc<Core>, serialise: impl FnOnce() -> R) -> (R, Outgoing) {
+    collect_in(vec![first], serialise)
+}
+
+fn collect_in<R>(cores: Vec<Arc<Core>>, serialise: impl FnOnce() -> R) -> (R, Outgoing) {
+    let outgoing = Outgoing { cores, tickets: Vec::new() };
+    let _cleared = Cleared(&OUTGOING, OUTGOING.replace(Some(outgoing)));
     let result = serialise();
     (result, OUTGOING.take().unwrap_or_default())
 }
-
-/// The type of the handle with the first ticket.
-const FIRST: &str = "first";
 
 fn leave(
     core: &Arc<Core>,
@@ -237,11 +236,6 @@ pub(crate) fn unpack<R>(
 /// In the child: lets go of what came and was not taken.
 pub(crate) fn forget_rest() {
     drop(INCOMING.take());
-}
-
-/// The first ticket, of those that are unpacked.
-pub(crate) fn first() -> Result<Used, String> {
-    take(0, FIRST)
 }
 
 impl Used {

@@ -23,6 +23,7 @@ mod name;
 mod object;
 mod transfer;
 
+pub(crate) use arena::any_chunk;
 use arena::make_in_arena;
 pub(crate) use attachment::Attachment;
 pub(crate) use block::{Block, Place};
@@ -30,8 +31,8 @@ pub(crate) use constructors::{constructors, travels};
 pub(crate) use core::Core;
 #[cfg(feature = "serde")]
 pub(crate) use handed::{
-    Outgoing, Promises, Sharing, Ticket, Used, collect, collect_with, first, forget_rest, give,
-    problem, receive, unpack,
+    Outgoing, Promises, Sharing, Ticket, Used, collect, collect_with, forget_rest, give, problem,
+    receive, unpack,
 };
 pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{block_at, for_each_block};

@@ -61,14 +61,15 @@ pub(super) fn register(core: &Arc<Core>) {
 }
 
 /// At the end of a child that runs no destructors: leaves the segments in which it has nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn leave_all() {
-    if let Some(known) = KNOWN.lock_if_any() {
-        leave(&known);
+    if !KNOWN.is_new() {
+        leave_known();
     }
 }
 
-fn leave(known: &[Weak<Core>]) {
+fn leave_known() {
+    let Some(known) = KNOWN.lock_if_any() else { return };
     for core in known.iter().filter_map(Weak::upgrade) {
         if let Some(membership) = core.membership_if_any() {
             membership.leave_if_idle();
@@ -90,13 +91,26 @@ impl Prepared {
         Prepared { cores: Vec::new(), locks: Vec::new(), epoch: fork::epoch_of_child() }
     }
 
-    /// Takes a place for one child in `always` and in every segment in which this process has
-    /// handles.
-    pub(crate) fn new(always: &Arc<Core>) -> Result<Self> {
-        let used = known().into_iter().filter(|c| c.has_handles() && !Arc::ptr_eq(c, always));
+    /// Takes a place for one child in every segment with a name in which this process has handles, and,
+    /// if the child may be given a handle, in every other one in which it has any.
+    pub(crate) fn new(may_be_given: bool) -> Result<Self> {
+        Self::none().and_where_used(may_be_given)
+    }
+
+    /// Takes a place for one child in `always` and in every segment in which this process has handles.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with(always: &Arc<Core>) -> Result<Self> {
         let mut prepared = Prepared::none();
         prepared.add(always.clone())?;
-        for core in used {
+        prepared.and_where_used(true)
+    }
+
+    fn and_where_used(self, everywhere: bool) -> Result<Self> {
+        let mut prepared = self;
+        let first = prepared.cores.first().map(|(core, _)| core.clone());
+        let is_first = |core: &Arc<Core>| first.as_ref().is_some_and(|f| Arc::ptr_eq(f, core));
+        let used = |core: &Arc<Core>| core.has_handles() && (everywhere || core.is_named());
+        for core in known().into_iter().filter(|core| used(core) && !is_first(core)) {
             match prepared.add(core) {
                 // The child may not be given anything there. If it is, that answers `Forked`.
                 Err(Error::TableFull { .. }) => {}
@@ -168,8 +182,18 @@ impl Prepared {
 
     /// In a child that was handed nothing, before it has a second thread: makes the places in segments
     /// with a name its own, for others see who is there, and puts off the rest.
-    pub(crate) fn settle_where_seen(mut self: Box<Self>) {
+    #[inline]
+    pub(crate) fn settle_where_seen(self) {
         KNOWN.begin_with_none();
+        if self.cores.is_empty() {
+            // There is nothing to free, and so no code to come to.
+            std::mem::forget(self);
+        } else {
+            self.settle_or_put_off();
+        }
+    }
+
+    fn settle_or_put_off(mut self) {
         let is_seen = |(core, _): &(Arc<Core>, Stamp)| core.is_named();
         while let Some(seen) = self.cores.iter().position(is_seen) {
             let places = vec![self.cores.swap_remove(seen)];
@@ -178,7 +202,7 @@ impl Prepared {
         }
         PUT_OFF_IN.store(self.epoch, Ordering::Relaxed);
         // Release: to the Acquire in `settle_put_off`. What was there is the parent's.
-        PUT_OFF.store(Box::into_raw(self), Ordering::Release);
+        PUT_OFF.store(Box::into_raw(Box::new(self)), Ordering::Release);
     }
 
     /// In the child, once it has been handed what it gets: maps the memory of that, which a fork
@@ -213,15 +237,9 @@ thread_local! {
 }
 
 /// In the parent: drops `gift` so that what it holds becomes the child's, and says whether it held
-/// anything; and then `own`, of which that is not asked. A panic of a destructor is given back.
-pub(crate) fn hand_over<G, O>(
-    prepared: &Prepared,
-    gift: G,
-    own: O,
-) -> (bool, std::thread::Result<()>) {
-    let (handed, result) = drop_for(&prepared.cores, true, gift);
-    let (_, rest) = drop_for(&prepared.cores, true, own);
-    (handed, result.and(rest))
+/// anything. A panic of a destructor is given back.
+pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> (bool, std::thread::Result<()>) {
+    drop_for(&prepared.cores, true, gift)
 }
 
 /// Drops `gift` so that the roles that it has become those of a process that has handles of its own to
@@ -237,10 +255,14 @@ fn drop_for<G>(
     everything: bool,
     gift: G,
 ) -> (bool, std::thread::Result<()>) {
+    // A destructor of the caller's that panics must not leave this thread handing over.
+    let drop = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
+    if to.is_empty() {
+        return (false, drop());
+    }
     let stamps = to.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
     let outer = (HEIRS.replace(Heirs { stamps, everything }), HANDED.replace(false));
-    // A destructor of the caller's that panics must not leave this thread handing over.
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
+    let result = drop();
     HEIRS.set(outer.0);
     (HANDED.replace(outer.1), result)
 }

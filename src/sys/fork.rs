@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use super::file;
+use super::hot::Hot;
 use crate::sync::local::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::cell::Cell;
 use std::io;
@@ -91,6 +92,8 @@ pub(super) unsafe fn unmap(memory: *mut u8, length: usize) {
 }
 
 fn install_page() {
+    // A fork comes to it from here on.
+    LIST.placed();
     let length = 4096;
     let page = wiped(length).unwrap_or_else(|e| panic!("no page that is wiped on fork: {e}"));
     let none = (&raw const NO_EPOCH).cast_mut();
@@ -108,8 +111,8 @@ fn install_page() {
 
 /// How many descriptors can be private; more than a process can usefully be a member of.
 const PRIVATE: usize = 8192;
-/// What a fork and a forked child write, together: each page of it is a fault.
-#[repr(C, align(64))]
+/// What a fork and a forked child write of it.
+#[repr(C)]
 struct Private {
     /// The thread that opens or closes a private descriptor, and the list is behind; or that forks; or
     /// 0. Keeps the two apart.
@@ -127,27 +130,22 @@ struct Private {
 /// How many of them are next to the rest.
 const FIRST: usize = 16;
 
-static LIST: Private = Private {
-    changing: AtomicU32::new(0),
-    generation: AtomicU32::new(0),
-    used: AtomicUsize::new(0),
-    others: AtomicPtr::new(core::ptr::null_mut()),
-    first: [const { AtomicI32::new(0) }; FIRST],
-};
+// SAFETY: zeros are atomics.
+static LIST: Hot<Private> = unsafe { Hot::new() };
 
 /// All entries that there are, used or not.
 fn entries() -> impl Iterator<Item = &'static AtomicI32> {
     // Acquire: pairs with the Release in `list`.
     // SAFETY: null, or entries that are never freed.
     let others = unsafe { LIST.others.load(Ordering::Acquire).as_ref() };
-    LIST.first.iter().chain(others.into_iter().flatten())
+    LIST.placed().first.iter().chain(others.into_iter().flatten())
 }
 
 /// Tells a child that libc has forked from its parent, as long as it runs: costs nothing.
 #[inline]
 pub(crate) fn generation() -> u32 {
     // Relaxed: written before anything else runs in the child.
-    LIST.generation.load(Ordering::Relaxed)
+    LIST.if_placed().map_or(0, |list| list.generation.load(Ordering::Relaxed))
 }
 
 thread_local! {
@@ -302,6 +300,9 @@ pub(crate) unsafe fn fork(keep: &[PrivateDescriptor]) -> io::Result<Side> {
 
 /// Runs `fork`, which forks. The child keeps the private descriptors in `keep`, and no others.
 pub(crate) fn keeping<R>(keep: &[PrivateDescriptor], fork: impl FnOnce() -> R) -> R {
+    if keep.is_empty() {
+        return fork();
+    }
     struct Kept;
     impl Drop for Kept {
         fn drop(&mut self) {

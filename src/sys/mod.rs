@@ -10,6 +10,7 @@ pub(crate) mod fork;
 #[cfg(feature = "serde")]
 pub(crate) mod fuse;
 pub(crate) mod futex;
+pub(crate) mod hot;
 #[cfg(feature = "serde")]
 pub(crate) mod image;
 pub(crate) mod map;

@@ -33,9 +33,18 @@ pub(crate) enum Ended {
 /// Waits for a child to end, or only looks. `None`: it still runs. `ECHILD`: somebody else's wait
 /// took its status.
 pub(crate) fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ended>> {
+    wait_for(pidfd, if block { 0 } else { libc::WNOHANG })
+}
+
+/// How a child ended, if it has, without taking its status. `ECHILD`: somebody's wait took it.
+pub(crate) fn look(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
+    wait_for(pidfd, libc::WNOHANG | libc::WNOWAIT)
+}
+
+fn wait_for(pidfd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<Option<Ended>> {
     // SAFETY: all-zero bytes are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let flags = libc::WEXITED | if block { 0 } else { libc::WNOHANG };
+    let flags = libc::WEXITED | flags;
     loop {
         // SAFETY: `info` is live for the kernel to fill in; the id is a pidfd, as the type says.
         let result = unsafe {

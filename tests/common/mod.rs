@@ -479,18 +479,24 @@ impl Entrance {
 
 // ---- what a process has ----
 
-/// How many descriptors this process has open. (But for those of what carries its own result, if it is a
-/// child, and of what carried a child's, which it keeps for the next one.)
+/// How many descriptors this process has open. A child is started before, where that is possible, since a
+/// process keeps for the next one what the last one had.
 pub(crate) fn descriptors() -> usize {
-    let open = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
-    // The one that reads the directory is gone by the time that it is looked at.
-    let files: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
-    let carries = |file: &&PathBuf| file.starts_with("/memfd:commons result (deleted)");
-    files.len() - 1 - files.iter().filter(carries).count().min(2)
+    if let Ok(child) = Process::spawn(|| ()) {
+        child.join().expect("its end");
+    }
+    open_descriptors()
+}
+
+/// How many descriptors this process has open.
+pub(crate) fn open_descriptors() -> usize {
+    // One of them reads the directory.
+    fs::read_dir("/proc/self/fd").expect("/proc").count() - 1
 }
 
 /// Mappings of this process that are the crate's: segments, and memory that is wiped in children. (Of
-/// all mappings the allocator makes some at moments of its own.)
+/// all mappings the allocator makes some at moments of its own; and a process keeps what it tells its
+/// parent through, if it is a child, and what its children tell it through.)
 pub(crate) fn mappings() -> usize {
     let directory = std::env::var("COMMONS_SHM_DIR").unwrap_or_else(|_| "/dev/shm".to_owned());
     let maps = fs::read_to_string("/proc/self/smaps").expect("/proc");
@@ -500,7 +506,8 @@ pub(crate) fn mappings() -> usize {
             line[path..].starts_with("/memfd:commons") || line[path..].starts_with(&directory)
         }),
     };
-    maps.lines().filter(is_ours).count()
+    let sheets = maps.lines().filter(|line| line.contains("/memfd:commons sheets")).count();
+    maps.lines().filter(is_ours).count() - sheets.min(2)
 }
 
 /// Bytes of anonymous segments that this process has open.
