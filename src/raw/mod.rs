@@ -11,6 +11,7 @@ pub(crate) mod broadcast;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod latest;
+pub(crate) mod lending;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(all(test, loom))]
