@@ -25,8 +25,13 @@ pub(crate) struct Lending {
 }
 
 impl Lending {
+    #[cfg(all(test, loom))]
+    pub(crate) fn new() -> Self {
+        Lending { number: AtomicU64::new(0) }
+    }
+
     /// Begins a loan, and gives its number.
-    #[cfg(feature = "serde")]
+    #[cfg(any(feature = "serde", all(test, loom)))]
     pub(crate) fn begin(&self) -> u64 {
         // Relaxed: borrowers are told of it by other means. Wrapping, for it may be damaged.
         let number = self.number.load(Relaxed).wrapping_add(1) | LENT;
@@ -47,7 +52,7 @@ impl Lending {
     }
 
     /// In a borrower that has said so: whether the loan of this number still stands.
-    #[cfg(feature = "serde")]
+    #[cfg(any(feature = "serde", all(test, loom)))]
     pub(crate) fn stands(&self, number: u64) -> bool {
         // SeqCst: pairs with the one of `end`.
         fence(SeqCst);

@@ -23,6 +23,8 @@ mod models_broadcast;
 #[cfg(all(test, loom))]
 mod models_latest;
 #[cfg(all(test, loom))]
+mod models_lending;
+#[cfg(all(test, loom))]
 mod models_mutex;
 #[cfg(all(test, loom))]
 mod models_objects;
