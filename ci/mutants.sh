@@ -132,6 +132,13 @@ models=models_once
 mutant once-read-relaxed $phase 's/(self\.word\.load\()Acquire(\) & !SLEEPERS == number)/${1}Relaxed$2/'
 mutant once-beginning-not-told $phase 's/(old & SLEEPERS != 0 \|\| is_odd\(old\) \{\n\s*)futex::wake\(&self\.word, u32::MAX\);/$1/'
 
+models=models_lending
+lending=src/raw/lending.rs
+mutant loan-ended-without-fence $lending 's/(before the look who has borrowed.*?\n)\s*fence\(SeqCst\);/$1/'
+mutant loan-asked-without-fence $lending 's/(pairs with the one of `end`\.\n)\s*fence\(SeqCst\);/$1/'
+mutant loan-not-ended $lending 's/if number & LENT != 0 \{/if false {/'
+mutant loan-number-goes-back $lending 's/(store\(number\.)wrapping_add\(1\)/${1}wrapping_sub(1)/'
+
 models=models_permits
 permits=src/raw/permits.rs
 mutant permits-returned-relaxed $permits 's/(robust\.word\.swap\(if sound \{ 0 \} else \{ BROKEN \}, )Release/${1}Relaxed/'

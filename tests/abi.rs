@@ -149,7 +149,7 @@ fn a_block_and_a_ring_are_where_they_were() {
     assert_eq!(bytes.text(BLOCK + 64, 48), "u32", "type");
     assert_eq!(bytes.text(BLOCK + 112, 64), "", "label");
     assert_eq!(bytes.u64(BLOCK + 176), 1, "holders: place 0");
-    assert!(bytes.0[BLOCK + 184..OBJECT].iter().all(|&b| b == 0), "other holders, reserved");
+    assert!(bytes.0[BLOCK + 184..OBJECT].iter().all(|&b| b == 0), "other holders, loan, reserved");
 
     assert_eq!(bytes.u64(OBJECT), 4, "tail");
     assert_eq!(bytes.u64(OBJECT + 8), 4, "open");
@@ -262,14 +262,37 @@ fn mutexes_are_where_they_were() {
     let (bytes, kind, _) = object(&row);
     assert_eq!((kind, bytes.u64(BLOCK + 56)), (20, 3), "kind, length");
     assert_eq!(bytes.u32(OBJECT), common::thread_id(), "owner");
-    assert_eq!(bytes.u64(OBJECT + 40), 0, "number of the last loan");
+    assert_eq!(bytes.u64(BLOCK + 304), 0, "number of the loan");
+    assert_eq!(bytes.u64(OBJECT + 128), 3 << 32 | 2 << 16 | 1, "elements");
     #[cfg(feature = "serde")]
     {
         let lent = commons::Pool::threads(1).unwrap().map_slices_of(&guard, |_, slice| slice.len());
         assert_eq!(lent.unwrap().iter().sum::<usize>(), 3);
-        assert_eq!(object(&row).0.u32(OBJECT + 40), 2, "number of the last loan");
+        assert_eq!(object(&row).0.u64(BLOCK + 304), 2, "number of the loan, which is over");
     }
     drop(guard);
+}
+
+#[test]
+fn the_loan_of_a_dead_owner_is_over_before_its_memory_is_used_again() {
+    let _watchdog = watchdog();
+    let name = name("abi-loan");
+    let segment = Segment::create(&name, 4096).unwrap();
+    let array = LockedArray::new_in(&segment, "array", 3, 0u16).unwrap();
+    let theirs = array.clone();
+    let owner = common::child(move || {
+        let pool = commons::Pool::threads(1).unwrap();
+        let die = |_: usize, _: &[u16]| common::signal(std::process::id(), libc::SIGKILL);
+        let _ = pool.map_slices_of(&theirs.lock().unwrap(), die);
+    });
+    assert!(owner.join().is_err());
+    assert_eq!(Bytes::of(&name.path()).u64(BLOCK + 304), 1, "number of the loan, which stands");
+    segment.remove("array").unwrap();
+    drop(array);
+    let _again = LockedArray::new_in(&segment, "again", 3, 0u16).unwrap();
+    let bytes = Bytes::of(&name.path());
+    assert_eq!(bytes.text(BLOCK + 112, 64), "again", "label");
+    assert_eq!(bytes.u64(BLOCK + 304), 2, "number of the loan, which is over");
 }
 
 #[test]

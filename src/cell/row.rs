@@ -58,18 +58,8 @@ pub(crate) fn make_filled<H: Shared, T: Element>(
 /// # Errors
 /// [`Error::Corrupted`](crate::Error::Corrupted) where the object is not as large as they are.
 pub(crate) fn elements<H: Shared, T>(held: &Held<H>) -> Result<(NonNull<T>, usize)> {
-    elements_behind::<H, H, T>(held)
-}
-
-/// The same behind a head of which `H` is the beginning.
-///
-/// # Errors
-/// As [`elements`].
-pub(crate) fn elements_behind<W: Shared, H: Shared, T>(
-    held: &Held<H>,
-) -> Result<(NonNull<T>, usize)> {
     let (info, place) = (held.attachment().info(), held.attachment().place());
-    let (plan, first) = layout::<W>(info)?;
+    let (plan, first) = layout::<H>(info)?;
     if plan.size() != place.payload_size {
         let mapping = held.attachment().core().mapping();
         return Err(mapping.corrupted("the size of an array is not that of its elements"));

@@ -5,7 +5,7 @@
 use super::LockError;
 use super::array_guard::{ArrayGuard, ArrayRecoveryGuard};
 use super::handle::Handle;
-use super::loan::{Head, Number};
+use super::loan;
 use super::mutex::show;
 use crate::Result;
 use crate::cell::{any_bytes_are_a_value, row};
@@ -53,7 +53,6 @@ pub struct LockedArray<T> {
     pub(super) handle: Handle<RawMutex>,
     pub(super) elements: NonNull<T>,
     len: usize,
-    pub(super) lent: Number,
 }
 
 // SAFETY: the elements are reached under the lock alone, and are the object's for as long as the
@@ -65,18 +64,17 @@ unsafe impl<T: Send> Sync for LockedArray<T> {}
 impl<T: Element> LockedArray<T> {
     fn over(attachment: Attachment) -> Result<Self> {
         let handle = Handle::<RawMutex>::new(attachment)?;
-        let (elements, len) = row::elements_behind::<Head, _, _>(handle.held())?;
-        let lent = Number::of(handle.held())?;
-        Ok(LockedArray { handle, elements, len, lent })
+        let (elements, len) = row::elements(handle.held())?;
+        Ok(LockedArray { handle, elements, len })
     }
 
     fn make(location: Location<'_>, len: usize, fill: T) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, Head::new());
+        let (kind, head) = (Kind::LockedArray, RawMutex::new());
         Self::over(row::make_filled(location, kind, head, len, fill)?)
     }
 
     fn make_from(location: Location<'_>, values: &[T]) -> Result<Self> {
-        let (kind, head) = (Kind::LockedArray, Head::new());
+        let (kind, head) = (Kind::LockedArray, RawMutex::new());
         let parts = std::iter::once(values);
         Self::over(row::make(location, kind, head, values.len(), parts)?)
     }
@@ -216,7 +214,7 @@ impl<T: Element> LockedArray<T> {
     pub fn recover(&self) -> Result<ArrayRecoveryGuard<'_, T>, LockError> {
         let mut ended = Ok(());
         let repair = self.handle.repair(|| {
-            ended = self.lent.end(self.handle.held().attachment());
+            ended = loan::end(self.handle.held().attachment());
             ended.is_err() || self.is_valid()
         })?;
         // Not before the elements are the caller's alone.
@@ -234,7 +232,7 @@ impl<T: Element> LockedArray<T> {
     pub fn reset(&self, fill: T) -> Result<ArrayGuard<'_, T>, LockError> {
         let mut ended = Ok(());
         let hold = self.handle.renew(|| {
-            ended = self.lent.end(self.handle.held().attachment());
+            ended = loan::end(self.handle.held().attachment());
             for index in 0..if ended.is_ok() { self.len } else { 0 } {
                 // SAFETY: in range, and the owner's.
                 let place = unsafe { self.elements.add(index) };
@@ -329,7 +327,7 @@ impl<T: Element> Clone for LockedArray<T> {
     fn clone(&self) -> Self {
         let handle = self.handle.again().expect("a handle holds its array");
         // The same memory, by the same mapping.
-        let LockedArray { elements, len, lent, .. } = *self;
-        LockedArray { handle, elements, len, lent }
+        let LockedArray { elements, len, .. } = *self;
+        LockedArray { handle, elements, len }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::hold::{Hold, Repair};
 #[cfg(feature = "serde")]
-use super::loan::Loan;
+use super::loan::{self, Loan};
 use super::wait_guard::{Paused, WaitGuard};
 use super::{LockError, LockedArray};
 use crate::segment::Element;
@@ -85,7 +85,7 @@ impl<'a, T> ArrayGuard<'a, T> {
         if !self.hold.hold.is_ours() {
             return Err(LockError::Forked);
         }
-        self.array.lent.lend(self.array.handle.held().attachment())
+        loan::lend(self.array.handle.held().attachment())
     }
 
     /// Where in their file the elements begin, in bytes.

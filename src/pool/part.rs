@@ -138,9 +138,9 @@ impl Part {
                 return Err(because("somebody has it alone"));
             }
             reached.byte = Some(terms.byte);
-            let number = reached.kept.at(terms.offset, 0, 1)?;
+            let lending = reached.kept.at(terms.offset, 0, 1)?;
             // SAFETY: in the mapping, where the terms say.
-            if !unsafe { terms.stand(number) } {
+            if !unsafe { terms.stand(lending) } {
                 return Err(because("the call that it was for is over"));
             }
         }

@@ -258,8 +258,8 @@ impl Pool {
         guard: &ArrayGuard<'_, T>,
         loan: &Loan<'_>,
     ) -> Either<Vec<Part>, TaskError> {
-        let (offset, terms) = (guard.offset().map_err(unreachable)?, loan.terms());
-        let terms = Some(terms.map_err(unreachable)?);
+        let offset = guard.offset().map_err(unreachable)?;
+        let terms = Some(loan.terms());
         Part::all(loan.file(), offset, terms, guard.len(), self.slices()).map_err(unreachable)
     }
 

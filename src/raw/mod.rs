@@ -11,6 +11,7 @@ pub(crate) mod broadcast;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod latest;
+pub(crate) mod lending;
 #[cfg(all(test, loom))]
 mod models;
 #[cfg(all(test, loom))]
@@ -21,6 +22,8 @@ mod models_board;
 mod models_broadcast;
 #[cfg(all(test, loom))]
 mod models_latest;
+#[cfg(all(test, loom))]
+mod models_lending;
 #[cfg(all(test, loom))]
 mod models_mutex;
 #[cfg(all(test, loom))]

@@ -4,6 +4,7 @@ use super::block::Place;
 use super::heap::NewObject;
 use super::{Core, ObjectInfo, block_at, transfer};
 use crate::member::Stamp;
+use crate::raw::lending::Lending;
 use crate::sync::local::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::fork;
 use crate::{Error, Result};
@@ -126,6 +127,11 @@ impl Attachment {
     /// Where the object is.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether the object is lent.
+    pub(crate) fn lending(&self) -> Result<&Lending> {
+        Ok(block_at(self.core.mapping(), self.place.block)?.lending())
     }
 
     /// Maps the object's pages now, so that no first touch of one costs a fault.

@@ -11,11 +11,14 @@ use super::object::{Kind, LABEL_BYTES, ObjectInfo, TYPE_NAME_BYTES, read_text, w
 use crate::Result;
 use crate::layout::{LINES, align_up};
 use crate::member::PARTICIPANTS;
+use crate::raw::lending::Lending;
 use crate::raw::publication::Publication;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
+#[cfg(feature = "serde")]
+use std::mem::offset_of;
 
 /// The head of a block. Written by the holder of the heap's claim, but for `holders`.
 #[repr(C, align(128))]
@@ -39,7 +42,9 @@ pub(crate) struct Block {
     /// One bit a participant: it holds a handle. Set under the heap's claim, or for a child by its
     /// parent that holds one itself; cleared by the participant, or by who found it dead.
     holders: [AtomicU64; PARTICIPANTS as usize / 64],
-    reserved: [AtomicU64; 26],
+    /// Whether the object is lent. It stays what it is when a new object is made here.
+    lending: Lending,
+    reserved: [AtomicU64; 25],
 }
 
 // SAFETY: made of atomics.
@@ -71,6 +76,12 @@ impl Place {
     /// The byte of the file, beyond its end, that those lock to whom the object was lent.
     pub(crate) fn byte_of_borrowers(&self) -> u64 {
         (1 << 58) + self.block
+    }
+
+    /// Where in the file it says whether it still is.
+    #[cfg(feature = "serde")]
+    pub(crate) fn offset_of_lending(&self) -> u64 {
+        self.block + offset_of!(Block, lending) as u64
     }
 }
 
@@ -173,6 +184,11 @@ impl Block {
     /// Whether it does.
     pub(crate) fn is_held_by(&self, index: u16) -> bool {
         self.holders[usize::from(index) / 64].load(Acquire) >> (index % 64) & 1 != 0
+    }
+
+    /// Whether the object is lent.
+    pub(crate) fn lending(&self) -> &Lending {
+        &self.lending
     }
 
     /// The participants that hold the object.

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "objects are made in place")]
 
 use super::block::{Block, Place};
-use super::{Core, Geometry, Header, Kind, Mapping, ObjectInfo};
+use super::{Core, Geometry, Header, Mapping, ObjectInfo};
 use crate::member::{Claim, Membership, Stamp, Table};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::ofd;
@@ -205,10 +205,6 @@ impl Core {
         let again = Place::plan(place.block, new.size, new.align)
             .filter(|again| alike && again.length == place.length);
         let Some(again) = again else { return Ok(None) };
-        // Who borrowed it may have it for longer than who held it.
-        if new.info.kind == Kind::LockedArray && self.is_borrowed(&again)? {
-            return Ok(None);
-        }
         let table = self.table()?;
         for index in block.holders() {
             let Some(entry) = table.entry(index) else { continue };
@@ -216,6 +212,10 @@ impl Core {
             if !table.is_gone(Stamp { index, generation })? {
                 return Ok(None);
             }
+        }
+        // Who borrowed it may have it for longer than who held it.
+        if block.lending().end() && self.is_borrowed(&again)? {
+            return Ok(None);
         }
         Ok(Some(Place { serial: place.serial.wrapping_add(1), ..again }))
     }

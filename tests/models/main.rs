@@ -5,6 +5,7 @@
 mod barrier;
 mod board;
 mod explorer;
+mod loan;
 mod mutex;
 mod objects;
 mod queue;

@@ -109,12 +109,17 @@ impl Show<'_> {
         let mut victim = Tracee::start(ledger, || case.victim(ledger))?;
         victim.run_to(BEGIN, ledger)?;
         let companion = self.bring_in(case)?;
-        let mut parent = None;
-        if case.subject() == Subject::ItsChild {
+        let (mut parent, mut released) = (None, None);
+        if case.subject() != Subject::Itself {
             let child = victim.follow_fork()?;
             parent = Some(std::mem::replace(&mut victim, child));
         }
-        let mut released = None;
+        if case.subject() == Subject::ItsGrandchild {
+            released = parent.take().map(Tracee::release);
+            let grandchild = victim.follow_fork()?;
+            std::mem::replace(&mut victim, grandchild).let_go()?;
+            victim.run_to(BEGIN, ledger)?;
+        }
         let paced = case.paced();
         let arrival = direct(&mut victim, &mut || {
             ledger.give_cue(GO);

@@ -53,6 +53,8 @@ pub(crate) enum Subject {
     /// The first process that the victim forks after [`begin`], from its first instruction on. The
     /// victim is stopped meanwhile, until that one sleeps or is dead.
     ItsChild,
+    /// The first process that this one forks, from its own [`begin`] on. The others go on meanwhile.
+    ItsGrandchild,
 }
 
 /// One performance of an operation: each part is played by a process of its own, forked from the

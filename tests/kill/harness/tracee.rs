@@ -252,10 +252,17 @@ impl Tracee {
     }
 
     /// Lets it go: it plays on by itself.
-    pub(crate) fn release(mut self) -> Result<Part, Complaint> {
+    pub(crate) fn release(self) -> Result<Part, Complaint> {
+        let pid = self.pid;
+        self.let_go()?;
+        Part::adopt(Party::Victim, pid)
+    }
+
+    /// The same for one that has no part of its own.
+    pub(crate) fn let_go(mut self) -> Result<(), Complaint> {
         ptrace::detach(self.pid)?;
         self.ended = true;
-        Part::adopt(Party::Victim, self.pid)
+        Ok(())
     }
 
     /// Kills it where it is, and waits until the kernel is done with it.

@@ -10,6 +10,7 @@ mod create;
 mod elements;
 mod handle;
 mod item;
+mod loan;
 mod lock;
 mod mutex;
 mod named;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Box<dyn Operation>> {
         cell::operations(),
         elements::operations(),
         lock::operations(),
+        loan::operations(),
         waiters::operations(),
         barrier::operations(),
         queue::operations(),

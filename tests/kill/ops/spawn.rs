@@ -148,7 +148,7 @@ impl Case for Spawn {
                 return complain(Outcome::Lost, format!("the child sent {pushed} items"));
             }
             Subject::Itself => 0,
-            Subject::ItsChild => 1,
+            Subject::ItsChild | Subject::ItsGrandchild => 1,
         };
         check_published(ledger, batch)?;
         self.check_requests(ledger)?;
