@@ -12,13 +12,12 @@ fn say(what: &str) {
 }
 
 fn main() -> commons::Result<()> {
-    let daemon = Process::builder().name("daemon").daemon().spawn(|| {
+    Process::builder().name("daemon").daemon().spawn(|| {
         say("Starting");
-        sleep(Duration::from_secs(60));
+        sleep(Duration::from_secs(2));
         say("Exiting ");
     })?;
-    println!("The daemon is {}", daemon.pid());
-    sleep(Duration::from_millis(300));
+    sleep(Duration::from_secs(1));
     Process::builder().name("non-daemon").spawn(|| {
         say("Starting");
         say("Exiting ");

@@ -14,9 +14,9 @@ fn work(time: Duration) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let time = Duration::from_millis(900);
-    let daemon = Process::builder().name("daemon").daemon().spawn(move || work(time))?;
-    sleep(time / 3);
+    let long = Duration::from_secs(2);
+    let daemon = Process::builder().name("daemon").daemon().spawn(move || work(long))?;
+    sleep(Duration::from_secs(1));
     let other = Process::builder().name("non-daemon").spawn(|| work(Duration::ZERO))?;
     daemon.join()?;
     other.join()?;

@@ -1,10 +1,15 @@
-//! Five processes with a number each, which print a line when they begin and when they are done.
+//! Five processes with a number each, and five more that print a line when they begin and another
+//! when they are done.
 //!
 //! `cargo run --example worker_args`
 
 use commons::Process;
 
 fn worker(number: u32) {
+    println!("Worker: {number}");
+}
+
+fn talker(number: u32) {
     println!("Worker process {number} starting");
     println!("Worker process {number} finishing");
 }
@@ -12,6 +17,9 @@ fn worker(number: u32) {
 fn main() -> commons::Result<()> {
     for number in 0..5 {
         Process::spawn(move || worker(number))?;
+    }
+    for number in 0..5 {
+        Process::spawn(move || talker(number))?;
     }
     Ok(())
 }

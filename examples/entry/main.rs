@@ -1,4 +1,5 @@
-//! Five processes that are each a new run of this program, and call a function of another module.
+//! Five processes that are each a new run of this program, and call a function of another module,
+//! which is found without having been registered.
 //!
 //! `cargo run --example entry`
 

@@ -426,13 +426,7 @@ pub(crate) fn wait_until_asleep(thread: u32) {
 }
 
 fn is_asleep(thread: u32) -> bool {
-    let path = format!("/proc/{thread}/syscall");
-    let line = match fs::read_to_string(&path) {
-        Ok(line) => line,
-        // It has just ended, and may have been reaped.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => return false,
-        Err(e) => panic!("{path}: {e}"),
-    };
+    let Some(line) = system_call(thread) else { return false };
     let mut words = line.split_ascii_whitespace();
     let call: Option<i64> = words.next().and_then(|w| w.parse().ok());
     match call {
@@ -443,6 +437,17 @@ fn is_asleep(thread: u32) -> bool {
             operation.is_some_and(|o| o & 0x7f == libc::FUTEX_WAIT_BITSET)
         }
         _ => false,
+    }
+}
+
+/// The system call in which a thread sleeps: its number and arguments, or a word if it is in none.
+fn system_call(thread: u32) -> Option<String> {
+    let path = format!("/proc/{thread}/syscall");
+    match fs::read_to_string(&path) {
+        Ok(line) => Some(line),
+        // It has just ended, and may have been reaped.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => None,
+        Err(e) => panic!("{path}: {e}"),
     }
 }
 
