@@ -8,7 +8,7 @@ use super::identity::{name_of_child, next_number};
 #[cfg(feature = "serde")]
 use super::method::{self, StartMethod};
 use super::outcome::Outcome;
-use super::setup::{Input, Resource, Setup};
+use super::setup::{Resource, Setup, Stream};
 use crate::Result;
 use crate::sys::fork::epoch;
 use std::ffi::OsStr;
@@ -128,15 +128,61 @@ impl Builder {
 
     /// Gives the child this standard input. Without one it is the null device.
     ///
-    /// What [`std::io::stdin`] of this process has read already and holds, the child's has, too.
-    pub fn stdin(mut self, input: impl Into<OwnedFd>) -> Self {
-        self.setup.input = Input::From(input.into());
-        self
+    /// What [`std::io::stdin`] of this process has read already and holds, a forked child's has, too.
+    pub fn stdin(self, input: impl Into<OwnedFd>) -> Self {
+        self.stream(0, Stream::From(input.into()))
     }
 
     /// Leaves the child the standard input of this process.
-    pub fn inherit_stdin(mut self) -> Self {
-        self.setup.input = Input::Inherited;
+    pub fn inherit_stdin(self) -> Self {
+        self.stream(0, Stream::Inherited)
+    }
+
+    /// Gives the child this standard output. Without one it is that of this process.
+    ///
+    /// This process has no copy of the descriptor once the child was started: where it is the writing end
+    /// of a pipe, the reader finds the end of the file when the child, and what that has started, has
+    /// ended. What this process has printed before is printed here, and not in the child. A
+    /// descriptor that cannot be set is an error of the start.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::Process;
+    /// use std::io::{self, Read, Write};
+    ///
+    /// let (mut reader, writer) = io::pipe()?;
+    /// let child = Process::builder()
+    ///     .stdout(writer.try_clone()?)
+    ///     .stderr(writer)
+    ///     .spawn(|| write!(io::stdout(), "printed").is_ok())?;
+    /// let mut text = String::new();
+    /// reader.read_to_string(&mut text)?;
+    /// assert_eq!(text, "printed");
+    /// assert!(child.join()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stdout(self, output: impl Into<OwnedFd>) -> Self {
+        self.stream(1, Stream::From(output.into()))
+    }
+
+    /// Sends what the child prints nowhere: its standard output is the null device.
+    pub fn null_stdout(self) -> Self {
+        self.stream(1, Stream::Null)
+    }
+
+    /// Gives the child this standard error, where the line of a panic goes, too. Without one it is that
+    /// of this process. As [`Builder::stdout`] otherwise.
+    pub fn stderr(self, errors: impl Into<OwnedFd>) -> Self {
+        self.stream(2, Stream::From(errors.into()))
+    }
+
+    /// Sends what the child says on standard error nowhere. Its parent is told of a panic all the same.
+    pub fn null_stderr(self) -> Self {
+        self.stream(2, Stream::Null)
+    }
+
+    fn stream(mut self, number: usize, stream: Stream) -> Self {
+        self.setup.streams.0[number] = stream;
         self
     }
 

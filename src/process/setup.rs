@@ -1,4 +1,5 @@
-//! What a child is to have of its own: standard input, directory, environment, priority, limits.
+//! What a child is to have of its own: standard input and output, directory, environment, priority,
+//! limits.
 //!
 //! The child sets all that itself, before it is let go; what the kernel refuses comes back to the
 //! parent, which then has started nothing.
@@ -7,23 +8,34 @@ use crate::sys::setup::{self, Environment, Processors};
 use crate::{Error, Result};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 pub use crate::sys::setup::Resource;
 
-#[derive(Debug, Default)]
-pub(super) enum Input {
-    #[default]
+/// What a standard stream of the child is.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// The null device.
     Null,
     Inherited,
     From(OwnedFd),
 }
 
+/// Standard input, output and error, by their descriptors.
+#[derive(Debug)]
+pub(super) struct Streams(pub(super) [Stream; 3]);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams([Stream::Null, Stream::Inherited, Stream::Inherited])
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Setup {
-    pub(super) input: Input,
+    pub(super) streams: Streams,
     pub(super) directory: Option<PathBuf>,
     /// Whether the environment of this process is forgotten first.
     pub(super) clear: bool,
@@ -33,14 +45,21 @@ pub(super) struct Setup {
     pub(super) limits: Vec<(Resource, u64)>,
 }
 
-/// What a step of [`Ready::apply`] does, by its number.
-const STEPS: [&str; 5] = [
+/// What a step of [`Ready::apply`] does, by its number: that of a stream is its descriptor's.
+const STEPS: [&str; 7] = [
     "setting the child's standard input",
+    "setting the child's standard output",
+    "setting the child's standard error",
     "setting the child's directory",
     "setting the child's niceness",
     "setting the child's affinity",
     "limiting the child's resources",
 ];
+
+const DIRECTORY: u32 = 3;
+const NICENESS: u32 = 4;
+const AFFINITY: u32 = 5;
+const LIMITS: u32 = 6;
 
 /// The error of a child whose step failed.
 pub(super) fn failure(step: u32, code: u32) -> Error {
@@ -51,7 +70,9 @@ pub(super) fn failure(step: u32, code: u32) -> Error {
 /// A setup for whose use no lock, no check and no memory is needed any more.
 #[derive(Debug)]
 pub(super) struct Ready {
-    input: Input,
+    streams: [Stream; 3],
+    /// What was given for a stream and has the number of one.
+    _low: Vec<OwnedFd>,
     directory: Option<CString>,
     niceness: Option<i32>,
     affinity: Option<Processors>,
@@ -65,8 +86,11 @@ type Variables = Vec<(OsString, OsString)>;
 impl Setup {
     /// Whether nothing can fail in the child.
     pub(super) fn is_plain(&self) -> bool {
-        !matches!(self.input, Input::From(_))
-            && self.directory.is_none()
+        // The null device as input has something that takes its place.
+        matches!(
+            self.streams.0,
+            [Stream::Null | Stream::Inherited, Stream::Inherited, Stream::Inherited]
+        ) && self.directory.is_none()
             && self.niceness.is_none()
             && self.affinity.is_none()
             && self.limits.is_empty()
@@ -106,17 +130,31 @@ impl Setup {
     pub(super) fn prepare(self) -> Result<Ready> {
         let is_plain = self.is_plain();
         let directory = self.directory.map(|path| {
-            CString::new(path.into_os_string().into_vec())
-                .map_err(|_| Error::Process { what: STEPS[1], source: nul("its path") })
+            CString::new(path.into_os_string().into_vec()).map_err(|_| Error::Process {
+                what: STEPS[DIRECTORY as usize],
+                source: nul("its path"),
+            })
         });
-        let input = match self.input {
-            // Asked here, where it costs less than in the child.
-            Input::Null if setup::has_no_standard_input() => Input::Inherited,
-            input => input,
-        };
+        let mut low = Vec::new();
+        let mut streams = self.streams.0;
+        for (stream, what) in streams.iter_mut().zip(STEPS) {
+            if let Stream::From(fd) = stream
+                && fd.as_raw_fd() <= 2
+            {
+                // Where setting another stream does not overwrite it. Its number stays taken until the
+                // child has been started: what is opened meanwhile would be overwritten there.
+                let higher = fd.try_clone().map_err(|source| Error::Process { what, source })?;
+                low.push(std::mem::replace(fd, higher));
+            }
+        }
+        // Asked here, where it costs less than in the child.
+        if matches!(streams[0], Stream::Null) && setup::has_no_standard_input() {
+            streams[0] = Stream::Inherited;
+        }
         Ok(Ready {
-            is_nothing: is_plain && matches!(input, Input::Inherited),
-            input,
+            is_nothing: is_plain && matches!(streams[0], Stream::Inherited),
+            streams,
+            _low: low,
             directory: directory.transpose()?,
             niceness: self.niceness,
             affinity: self.affinity.map(Processors::from_iter),
@@ -146,22 +184,25 @@ impl Ready {
     }
 
     fn apply_all(&self) -> Result<(), (u32, io::Error)> {
-        match &self.input {
-            Input::Null => setup::set_no_standard_input().map_err(|e| (0, e))?,
-            Input::Inherited => {}
-            Input::From(fd) => setup::set_standard_input(fd.as_fd()).map_err(|e| (0, e))?,
+        for (number, stream) in self.streams.iter().enumerate() {
+            let set = match stream {
+                Stream::Null => setup::set_null_stream(number),
+                Stream::Inherited => Ok(()),
+                Stream::From(fd) => setup::set_stream(number, fd.as_fd()),
+            };
+            set.map_err(|e| (number as u32, e))?;
         }
         if let Some(directory) = &self.directory {
-            setup::set_directory(directory).map_err(|e| (1, e))?;
+            setup::set_directory(directory).map_err(|e| (DIRECTORY, e))?;
         }
         if let Some(niceness) = self.niceness {
-            setup::set_niceness(niceness).map_err(|e| (2, e))?;
+            setup::set_niceness(niceness).map_err(|e| (NICENESS, e))?;
         }
         if let Some(processors) = &self.affinity {
-            setup::set_affinity(processors).map_err(|e| (3, e))?;
+            setup::set_affinity(processors).map_err(|e| (AFFINITY, e))?;
         }
         for (resource, amount) in &self.limits {
-            setup::set_limit(*resource, *amount).map_err(|e| (4, e))?;
+            setup::set_limit(*resource, *amount).map_err(|e| (LIMITS, e))?;
         }
         Ok(())
     }

@@ -42,16 +42,13 @@ pub(crate) fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// Makes a descriptor the standard input.
-pub(crate) fn set_standard_input(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let result = if fd.as_raw_fd() == 0 {
-        // SAFETY: takes integers. It is to outlive an exec, as a copy would.
-        unsafe { libc::fcntl(0, libc::F_SETFD, 0) }
-    } else {
-        // SAFETY: takes integers.
-        unsafe { libc::dup2(fd.as_raw_fd(), 0) }
-    };
-    super::check(result).map(drop)
+/// In a child that uses it for nothing else: makes a descriptor the standard stream of this number. It is
+/// none itself, and is not open any more then: who closes the stream has closed the file.
+pub(crate) fn set_stream(number: usize, fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes integers.
+    super::check(unsafe { libc::dup2(fd.as_raw_fd(), number as libc::c_int) })?;
+    super::file::close_raw(fd.as_raw_fd());
+    Ok(())
 }
 
 /// Whether the standard input is one without content already.
@@ -69,17 +66,20 @@ pub(crate) fn has_no_standard_input() -> bool {
     is_open && is_null && flags & libc::O_ACCMODE == libc::O_RDONLY && stays
 }
 
-/// Makes the null device the standard input, or a file without content where there is none.
-pub(crate) fn set_no_standard_input() -> io::Result<()> {
+/// Makes the null device the standard stream of this number. Where there is none, a file without
+/// content is the standard input.
+pub(crate) fn set_null_stream(number: usize) -> io::Result<()> {
+    let number = number as libc::c_int;
+    let access = if number == 0 { libc::O_RDONLY } else { libc::O_WRONLY };
     // SAFETY: a string with its end.
-    let mut fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
-    if fd < 0 {
+    let mut fd = unsafe { libc::open(c"/dev/null".as_ptr(), access) };
+    if fd < 0 && number == 0 {
         // SAFETY: as above.
         fd = unsafe { libc::memfd_create(c"nothing".as_ptr(), 0) };
     }
-    if super::check(fd)? != 0 {
+    if super::check(fd)? != number {
         // SAFETY: takes integers.
-        super::check(unsafe { libc::dup2(fd, 0) })?;
+        super::check(unsafe { libc::dup2(fd, number) })?;
         super::file::close_raw(fd);
     }
     Ok(())

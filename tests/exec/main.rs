@@ -8,6 +8,7 @@
 mod common;
 mod handles;
 mod kills;
+mod settings;
 mod starts;
 
 use common::watchdog;
@@ -19,6 +20,7 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let mut failed = 0;
     let tests = starts::TESTS.iter().chain(handles::TESTS).chain(kills::TESTS);
+    let tests = tests.chain(settings::TESTS);
     for (name, test) in tests {
         if !arguments.is_empty() && !arguments.iter().any(|wanted| name.contains(&**wanted)) {
             continue;

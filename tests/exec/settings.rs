@@ -1,0 +1,153 @@
+//! What a builder gives to children of either kind, and what their handles do elsewhere.
+
+use crate::common::{descriptors, name};
+use commons::process::{self, Builder, StartMethod};
+use commons::{Error, JoinError, Process};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+
+crate::tests! {
+    output_goes_where_it_is_sent
+    a_stream_is_not_overwritten_by_another
+    a_stream_that_cannot_be_set_is_an_error
+}
+
+/// A builder of each kind.
+fn builders() -> impl Iterator<Item = Builder> {
+    StartMethod::ALL.into_iter().map(StartMethod::builder)
+}
+
+fn says(text: String) -> bool {
+    // The last line has no end: it is printed when the child ends.
+    write!(io::stderr(), "error: {text}").is_ok() && write!(io::stdout(), "{text}\n...").is_ok()
+}
+
+fn read(mut from: impl Read) -> String {
+    let mut text = String::new();
+    from.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn panics(message: String) {
+    panic!("{message}");
+}
+
+fn streams(_: ()) -> Vec<String> {
+    let target = |number: i32| fs::read_link(format!("/proc/self/fd/{number}"));
+    (0..3).map(|number| target(number).unwrap().display().to_string()).collect()
+}
+
+fn closes_its_output(mut go: commons::spsc::Consumer<()>) {
+    // SAFETY: takes integers.
+    assert_eq!(unsafe { libc::close(1) }, 0);
+    let _ = go.pop();
+}
+
+fn output_goes_where_it_is_sent() {
+    let before = descriptors();
+    for builder in builders() {
+        let ((output, out), (errors, err)) = (io::pipe().unwrap(), io::pipe().unwrap());
+        let child = builder.stdout(out).stderr(err).call(says, "text".to_owned()).unwrap();
+        assert_eq!(
+            (read(output), read(errors)),
+            ("text\n...".to_owned(), "error: text".to_owned())
+        );
+        assert!(child.join().unwrap());
+    }
+    for builder in builders() {
+        let (errors, err) = io::pipe().unwrap();
+        let child = builder.name("one").stderr(err).call(panics, "no".to_owned()).unwrap();
+        let line = read(errors);
+        assert!(line.starts_with("one panicked at ") && line.ends_with(": no\n"), "{line}");
+        assert!(
+            matches!(child.join(), Err(JoinError::Panicked { message, .. }) if message == "no")
+        );
+    }
+    for builder in builders() {
+        let child = builder.null_stdout().null_stderr().call(streams, ()).unwrap();
+        assert_eq!(child.join().unwrap(), ["/dev/null"; 3]);
+    }
+    for builder in builders() {
+        let own = streams(());
+        assert_eq!(builder.call(streams, ()).unwrap().join().unwrap()[1..], own[1..]);
+    }
+    for builder in builders() {
+        // The child has it once.
+        let (output, out) = io::pipe().unwrap();
+        let (go, goes) = commons::spsc::ring(1).unwrap();
+        let child = builder.stdout(out).call(closes_its_output, goes).unwrap();
+        assert_eq!(read(output), "");
+        drop(go);
+        child.join().unwrap();
+    }
+    assert_eq!(descriptors(), before);
+}
+
+fn a_stream_is_not_overwritten_by_another() {
+    let path = name("output");
+    let text = path.path();
+    let child = Process::spawn(move || {
+        for builder in builders() {
+            // SAFETY: takes integers.
+            unsafe { libc::close(0) };
+            let file = fs::File::create(&text).unwrap();
+            assert_eq!(file.as_raw_fd(), 0);
+            let child = builder.stdout(file).call(streams, ()).unwrap();
+            let found = child.join().unwrap();
+            assert_eq!(found[..2], ["/dev/null".to_owned(), text.display().to_string()]);
+        }
+    });
+    child.unwrap().join().unwrap();
+    fs::remove_file(path.path()).unwrap();
+}
+
+/// Runs `f` in a child that sees no devices, where the kernel lets this user do that.
+fn without_devices(f: fn()) {
+    let directory = name("nothing");
+    fs::create_dir(directory.path()).unwrap();
+    let path = std::ffi::CString::new(directory.path().into_os_string().into_encoded_bytes());
+    let path = path.unwrap();
+    let child = Process::spawn(move || {
+        // A user namespace gives the right to make others.
+        let done = [libc::CLONE_NEWNS, libc::CLONE_NEWUSER | libc::CLONE_NEWNS]
+            .into_iter()
+            // SAFETY: takes flags.
+            .any(|flags| unsafe { libc::unshare(flags) == 0 });
+        let mount = |from: *const libc::c_char, to: &std::ffi::CStr, flags| {
+            let none = std::ptr::null();
+            // SAFETY: live strings, or none where none is looked at.
+            unsafe { libc::mount(from, to.as_ptr(), none, flags, none.cast()) == 0 }
+        };
+        // First of all, what is mounted from now on is not seen by others.
+        let done = done
+            && mount(std::ptr::null(), c"/", libc::MS_REC | libc::MS_PRIVATE)
+            && mount(path.as_ptr(), c"/dev", libc::MS_BIND);
+        if !done {
+            return eprintln!("not tested: the kernel refuses a mount namespace");
+        }
+        f();
+    });
+    child.unwrap().join().unwrap();
+    fs::remove_dir(directory.path()).unwrap();
+}
+
+fn a_stream_that_cannot_be_set_is_an_error() {
+    without_devices(|| {
+        for method in StartMethod::ALL {
+            let refused = [
+                (method.builder().null_stdout(), "setting the child's standard output"),
+                (method.builder().null_stderr(), "setting the child's standard error"),
+            ];
+            for (builder, expected) in refused {
+                match builder.call(streams, ()) {
+                    Err(Error::Process { what, source }) => {
+                        assert_eq!((what, source.kind()), (expected, io::ErrorKind::NotFound));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                assert!(process::active_children().is_empty());
+            }
+        }
+    });
+}
