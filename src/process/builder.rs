@@ -8,7 +8,7 @@ use super::identity::{name_of_child, next_number};
 #[cfg(feature = "serde")]
 use super::method::{self, StartMethod};
 use super::outcome::Outcome;
-use super::setup::{Resource, Setup, Stream};
+use super::setup::{Group, Resource, Setup, Stream};
 use crate::Result;
 use crate::sys::fork::epoch;
 use std::ffi::OsStr;
@@ -227,6 +227,49 @@ impl Builder {
     /// Lets the child use this much of a resource at most.
     pub fn limit(mut self, resource: Resource, amount: u64) -> Self {
         self.setup.limits.push((resource, amount));
+        self
+    }
+
+    /// Starts the child in this process group, by the id of its first process; 0: in a new one, which has
+    /// the child's id. Without it, it is in that of this process. It is there when the start returns. A
+    /// group that there is not in the session of this process is an error of the start.
+    ///
+    /// # Ctrl-C
+    /// A terminal sends SIGINT (and SIGQUIT, SIGTSTP for other keys) to its foreground group: to this
+    /// process and to the children that are in its group. A child in another one gets none of it: it is
+    /// up to this process to end it ([`Child::interrupt`](super::Child::interrupt)). If Ctrl-C ends this
+    /// process, which is no orderly end, such a child lives on, unless it is a
+    /// [daemon](Builder::daemon). It is in the background: where it reads from the terminal (only with
+    /// [`Builder::inherit_stdin`]), it is stopped.
+    ///
+    /// The last of `process_group` and [`Builder::new_session`] counts.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::Process;
+    ///
+    /// fn group() -> u64 {
+    ///     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    ///     stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
+    /// }
+    ///
+    /// let child = Process::builder().process_group(0).spawn(group)?;
+    /// let id = u64::from(child.pid());
+    /// assert_eq!(child.join()?, id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process_group(mut self, id: u32) -> Self {
+        self.setup.group = Group::Process(id);
+        self
+    }
+
+    /// Starts the child as the first of a new session, and of a new process group in that, without a
+    /// terminal.
+    ///
+    /// Ctrl-C is as for [`Builder::process_group`]. Nor is the child told (SIGHUP) when the terminal
+    /// goes, or the shell that this process was started by. A daemon ends with this process all the same.
+    pub fn new_session(mut self) -> Self {
+        self.setup.group = Group::NewSession;
         self
     }
 

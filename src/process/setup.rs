@@ -33,6 +33,16 @@ impl Default for Streams {
     }
 }
 
+/// Which processes get signals of a terminal with the child.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Group {
+    #[default]
+    Inherited,
+    /// 0: a new one.
+    Process(u32),
+    NewSession,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Setup {
     pub(super) streams: Streams,
@@ -43,10 +53,11 @@ pub(super) struct Setup {
     pub(super) niceness: Option<i32>,
     pub(super) affinity: Option<Vec<usize>>,
     pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) group: Group,
 }
 
 /// What a step of [`Ready::apply`] does, by its number: that of a stream is its descriptor's.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 9] = [
     "setting the child's standard input",
     "setting the child's standard output",
     "setting the child's standard error",
@@ -54,12 +65,16 @@ const STEPS: [&str; 7] = [
     "setting the child's niceness",
     "setting the child's affinity",
     "limiting the child's resources",
+    "setting the child's process group",
+    "beginning a session of the child's",
 ];
 
 const DIRECTORY: u32 = 3;
 const NICENESS: u32 = 4;
 const AFFINITY: u32 = 5;
 const LIMITS: u32 = 6;
+const GROUP: u32 = 7;
+const SESSION: u32 = 8;
 
 /// The error of a child whose step failed.
 pub(super) fn failure(step: u32, code: u32) -> Error {
@@ -77,6 +92,7 @@ pub(super) struct Ready {
     niceness: Option<i32>,
     affinity: Option<Processors>,
     limits: Vec<(Resource, u64)>,
+    group: Group,
     /// Whether everything is to stay as it is.
     is_nothing: bool,
 }
@@ -94,6 +110,7 @@ impl Setup {
             && self.niceness.is_none()
             && self.affinity.is_none()
             && self.limits.is_empty()
+            && self.group == Group::Inherited
     }
 
     /// In the parent, before the fork: the environment, where it is to be another one.
@@ -159,6 +176,7 @@ impl Setup {
             niceness: self.niceness,
             affinity: self.affinity.map(Processors::from_iter),
             limits: self.limits,
+            group: self.group,
         })
     }
 }
@@ -200,6 +218,11 @@ impl Ready {
         }
         if let Some(processors) = &self.affinity {
             setup::set_affinity(processors).map_err(|e| (AFFINITY, e))?;
+        }
+        match self.group {
+            Group::Inherited => {}
+            Group::Process(id) => setup::set_process_group(id).map_err(|e| (GROUP, e))?,
+            Group::NewSession => setup::begin_session().map_err(|e| (SESSION, e))?,
         }
         for (resource, amount) in &self.limits {
             setup::set_limit(*resource, *amount).map_err(|e| (LIMITS, e))?;

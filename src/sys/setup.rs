@@ -120,6 +120,18 @@ pub(crate) fn set_niceness(niceness: i32) -> io::Result<()> {
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
 }
 
+/// Moves this process into a process group of its session; 0: a new one.
+pub(crate) fn set_process_group(id: u32) -> io::Result<()> {
+    // SAFETY: takes integers. What is no id is negative, which the kernel refuses.
+    super::check(unsafe { libc::setpgid(0, id.cast_signed()) }).map(drop)
+}
+
+/// Begins a session, without a terminal, of which this process is the first.
+pub(crate) fn begin_session() -> io::Result<()> {
+    // SAFETY: takes nothing.
+    super::check(unsafe { libc::setsid() }).map(drop)
+}
+
 /// A set of processors.
 #[derive(Debug)]
 pub(crate) struct Processors(Vec<u64>);

@@ -2,7 +2,7 @@
 
 use crate::common::{descriptors, name};
 use commons::process::{self, Builder, StartMethod};
-use commons::{Error, JoinError, Process};
+use commons::{Error, JoinError, Process, spsc};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -11,6 +11,8 @@ crate::tests! {
     output_goes_where_it_is_sent
     a_stream_is_not_overwritten_by_another
     a_stream_that_cannot_be_set_is_an_error
+    a_child_has_the_group_and_session_that_it_is_given
+    a_daemon_in_a_session_of_its_own_dies_with_its_parent
 }
 
 /// A builder of each kind.
@@ -38,7 +40,7 @@ fn streams(_: ()) -> Vec<String> {
     (0..3).map(|number| target(number).unwrap().display().to_string()).collect()
 }
 
-fn closes_its_output(mut go: commons::spsc::Consumer<()>) {
+fn closes_its_output(mut go: spsc::Consumer<()>) {
     // SAFETY: takes integers.
     assert_eq!(unsafe { libc::close(1) }, 0);
     let _ = go.pop();
@@ -75,7 +77,7 @@ fn output_goes_where_it_is_sent() {
     for builder in builders() {
         // The child has it once.
         let (output, out) = io::pipe().unwrap();
-        let (go, goes) = commons::spsc::ring(1).unwrap();
+        let (go, goes) = spsc::ring(1).unwrap();
         let child = builder.stdout(out).call(closes_its_output, goes).unwrap();
         assert_eq!(read(output), "");
         drop(go);
@@ -150,4 +152,64 @@ fn a_stream_that_cannot_be_set_is_an_error() {
             }
         }
     });
+}
+
+/// The process's id, and those of its group and session.
+fn ids(_: ()) -> [i32; 3] {
+    // SAFETY: takes integers.
+    let group = unsafe { libc::getpgid(0) };
+    // SAFETY: as above.
+    let session = unsafe { libc::getsid(0) };
+    [std::process::id().cast_signed(), group, session]
+}
+
+fn waits(mut go: spsc::Consumer<()>) {
+    let _ = go.pop();
+}
+
+fn a_child_has_the_group_and_session_that_it_is_given() {
+    let [_, group, session] = ids(());
+    let of_child = |builder: Builder| builder.call(ids, ()).unwrap().join().unwrap();
+    for method in StartMethod::ALL {
+        let builder = || method.builder();
+        assert_eq!(of_child(builder())[1..], [group, session]);
+        let [pid, own, kept] = of_child(builder().process_group(0));
+        assert_eq!((own, kept), (pid, session));
+        let [pid, own, new] = of_child(builder().process_group(0).new_session());
+        assert_eq!((own, new), (pid, pid));
+
+        let (go, goes) = spsc::ring(1).unwrap();
+        let first = builder().process_group(0).call(waits, goes).unwrap();
+        let [_, joined, _] = of_child(builder().new_session().process_group(first.pid()));
+        assert_eq!(joined.cast_unsigned(), first.pid());
+        drop(go);
+        first.join().unwrap();
+
+        let before = descriptors();
+        for nobodys in [u32::MAX, 1 << 30] {
+            match builder().process_group(nobodys).call(ids, ()) {
+                Err(Error::Process { what, .. }) => {
+                    assert_eq!(what, "setting the child's process group");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(descriptors(), before);
+    }
+}
+
+fn a_daemon_in_a_session_of_its_own_dies_with_its_parent() {
+    for method in StartMethod::ALL {
+        let (output, out) = io::pipe().unwrap();
+        let parent: Process<()> = Process::spawn(move || {
+            let (_go, goes) = spsc::ring(1).unwrap();
+            let builder = method.builder().daemon().new_session().stdout(out);
+            let _daemon = builder.call(waits, goes).unwrap();
+            std::process::abort();
+        })
+        .unwrap();
+        // The end of the file: the daemon is gone, too.
+        assert_eq!(read(output), "");
+        assert!(matches!(parent.join(), Err(JoinError::Signaled { signal: libc::SIGABRT })));
+    }
 }
