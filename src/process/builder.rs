@@ -11,6 +11,7 @@ use super::outcome::Outcome;
 use super::setup::{Group, Resource, Setup, Stream};
 use crate::Result;
 use crate::sys::fork::epoch;
+use crate::sys::setup::Kind;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -224,9 +225,41 @@ impl Builder {
         self
     }
 
-    /// Lets the child use this much of a resource at most.
+    /// Lets the child use this much of a resource at most; [`u64::MAX`]: any amount.
+    ///
+    /// It is the soft limit and the hard one: the child cannot raise it again without privileges. So it
+    /// cannot be above the hard limit of this process, which is an error of the start.
     pub fn limit(mut self, resource: Resource, amount: u64) -> Self {
-        self.setup.limits.push((resource, amount));
+        self.setup.limits.push((resource, amount, Kind::Both));
+        self
+    }
+
+    /// Lets the child use this much of a resource until it allows itself more: the soft limit, which it
+    /// may raise to the hard one. The hard one is that of this process, or of an earlier
+    /// [`Builder::limit`]. An amount above that is an error of the start.
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::process::{Process, Resource};
+    ///
+    /// let builder = Process::builder().limit(Resource::OpenFiles, 80);
+    /// let child = builder.limit_soft(Resource::OpenFiles, 40).spawn(|| {
+    ///     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    ///     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    ///     line.split_whitespace().skip(3).take(2).map(str::to_owned).collect::<Vec<_>>()
+    /// })?;
+    /// assert_eq!(child.join()?, ["40", "80"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn limit_soft(mut self, resource: Resource, amount: u64) -> Self {
+        self.setup.limits.push((resource, amount, Kind::Soft));
+        self
+    }
+
+    /// Sets which rights files that the child makes do not have: its umask, such as `0o077`. Without it,
+    /// it is that of this process.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.setup.umask = Some(mask);
         self
     }
 

@@ -4,7 +4,7 @@
 //! The child sets all that itself, before it is let go; what the kernel refuses comes back to the
 //! parent, which then has started nothing.
 
-use crate::sys::setup::{self, Environment, Processors};
+use crate::sys::setup::{self, Environment, Kind, Processors};
 use crate::{Error, Result};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -52,8 +52,9 @@ pub(super) struct Setup {
     pub(super) variables: Vec<(OsString, Option<OsString>)>,
     pub(super) niceness: Option<i32>,
     pub(super) affinity: Option<Vec<usize>>,
-    pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) limits: Vec<(Resource, u64, Kind)>,
     pub(super) group: Group,
+    pub(super) umask: Option<u32>,
 }
 
 /// What a step of [`Ready::apply`] does, by its number: that of a stream is its descriptor's.
@@ -91,8 +92,9 @@ pub(super) struct Ready {
     directory: Option<CString>,
     niceness: Option<i32>,
     affinity: Option<Processors>,
-    limits: Vec<(Resource, u64)>,
+    limits: Vec<(Resource, u64, Kind)>,
     group: Group,
+    umask: Option<u32>,
     /// Whether everything is to stay as it is.
     is_nothing: bool,
 }
@@ -169,7 +171,7 @@ impl Setup {
             streams[0] = Stream::Inherited;
         }
         Ok(Ready {
-            is_nothing: is_plain && matches!(streams[0], Stream::Inherited),
+            is_nothing: is_plain && self.umask.is_none() && matches!(streams[0], Stream::Inherited),
             streams,
             _low: low,
             directory: directory.transpose()?,
@@ -177,6 +179,7 @@ impl Setup {
             affinity: self.affinity.map(Processors::from_iter),
             limits: self.limits,
             group: self.group,
+            umask: self.umask,
         })
     }
 }
@@ -224,8 +227,11 @@ impl Ready {
             Group::Process(id) => setup::set_process_group(id).map_err(|e| (GROUP, e))?,
             Group::NewSession => setup::begin_session().map_err(|e| (SESSION, e))?,
         }
-        for (resource, amount) in &self.limits {
-            setup::set_limit(*resource, *amount).map_err(|e| (LIMITS, e))?;
+        if let Some(mask) = self.umask {
+            setup::set_umask(mask);
+        }
+        for (resource, amount, kind) in &self.limits {
+            setup::set_limit(*resource, *amount, *kind).map_err(|e| (LIMITS, e))?;
         }
         Ok(())
     }

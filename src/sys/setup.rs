@@ -120,6 +120,12 @@ pub(crate) fn set_niceness(niceness: i32) -> io::Result<()> {
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
 }
 
+/// Sets which rights files that this process makes do not have.
+pub(crate) fn set_umask(mask: u32) {
+    // SAFETY: takes an integer, and always succeeds.
+    unsafe { libc::umask(mask) };
+}
+
 /// Moves this process into a process group of its session; 0: a new one.
 pub(crate) fn set_process_group(id: u32) -> io::Result<()> {
     // SAFETY: takes integers. What is no id is negative, which the kernel refuses.
@@ -205,8 +211,17 @@ pub enum Resource {
     Stack,
 }
 
-/// Limits a resource, softly and hard.
-pub(crate) fn set_limit(resource: Resource, amount: u64) -> io::Result<()> {
+/// Which of the two limits of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The one that counts. A process may set it again, up to the hard one.
+    Soft,
+    /// Both. Nobody without privileges raises the hard one again.
+    Both,
+}
+
+/// Limits a resource.
+pub(crate) fn set_limit(resource: Resource, amount: u64, kind: Kind) -> io::Result<()> {
     let resource = match resource {
         Resource::AddressSpace => libc::RLIMIT_AS,
         Resource::CoreFile => libc::RLIMIT_CORE,
@@ -218,7 +233,12 @@ pub(crate) fn set_limit(resource: Resource, amount: u64) -> io::Result<()> {
         Resource::Processes => libc::RLIMIT_NPROC,
         Resource::Stack => libc::RLIMIT_STACK,
     };
-    let limit = libc::rlimit { rlim_cur: amount, rlim_max: amount };
+    let mut limit = libc::rlimit { rlim_cur: amount, rlim_max: amount };
+    if kind == Kind::Soft {
+        // SAFETY: `limit` is live for the kernel to fill in.
+        super::check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+        limit.rlim_cur = amount;
+    }
     // SAFETY: `limit` is live for the kernel to read.
     super::check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
 }

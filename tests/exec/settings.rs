@@ -1,7 +1,7 @@
 //! What a builder gives to children of either kind, and what their handles do elsewhere.
 
 use crate::common::{descriptors, name};
-use commons::process::{self, Builder, StartMethod};
+use commons::process::{self, Builder, Resource, StartMethod};
 use commons::{Error, JoinError, Process, spsc};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,6 +13,8 @@ crate::tests! {
     a_stream_that_cannot_be_set_is_an_error
     a_child_has_the_group_and_session_that_it_is_given
     a_daemon_in_a_session_of_its_own_dies_with_its_parent
+    limits_are_soft_or_both
+    files_are_made_with_the_umask
 }
 
 /// A builder of each kind.
@@ -211,5 +213,48 @@ fn a_daemon_in_a_session_of_its_own_dies_with_its_parent() {
         // The end of the file: the daemon is gone, too.
         assert_eq!(read(output), "");
         assert!(matches!(parent.join(), Err(JoinError::Signaled { signal: libc::SIGABRT })));
+    }
+}
+
+/// The soft limit and the hard one.
+fn limits(_: ()) -> [u64; 2] {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the kernel to fill in.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    [limit.rlim_cur, limit.rlim_max]
+}
+
+fn limits_are_soft_or_both() {
+    let [_, hard] = limits(());
+    for method in StartMethod::ALL {
+        let builder = || method.builder();
+        let of_child = |builder: Builder| builder.call(limits, ()).unwrap().join().unwrap();
+        assert_eq!(of_child(builder().limit(Resource::OpenFiles, 77)), [77, 77]);
+        assert_eq!(of_child(builder().limit_soft(Resource::OpenFiles, 77)), [77, hard]);
+        let both = builder().limit(Resource::OpenFiles, 88).limit_soft(Resource::OpenFiles, 77);
+        assert_eq!(of_child(both), [77, 88]);
+        let both = builder().limit(Resource::OpenFiles, 88).limit_soft(Resource::OpenFiles, 89);
+        match both.call(limits, ()) {
+            Err(Error::Process { what, source }) => {
+                assert_eq!(what, "limiting the child's resources");
+                assert_eq!(source.kind(), io::ErrorKind::InvalidInput);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn files_are_made_with_the_umask() {
+    // SAFETY: takes an integer.
+    let umask: fn(()) -> u32 = |()| unsafe { libc::umask(0) };
+    for builder in builders() {
+        assert_eq!(builder.umask(0o137).call(umask, ()).unwrap().join().unwrap(), 0o137);
+    }
+    for builder in builders() {
+        // SAFETY: as above.
+        let own = unsafe { libc::umask(0o22) };
+        // SAFETY: as above.
+        unsafe { libc::umask(own) };
+        assert_eq!(builder.call(umask, ()).unwrap().join().unwrap(), own);
     }
 }
