@@ -2,7 +2,7 @@
 
 use super::{Readiness, Select};
 use crate::Result;
-use crate::process::Process;
+use crate::process::{Child, Process};
 use crate::sys::time;
 use crate::wait::{NEVER, Readable};
 use std::fs::File;
@@ -56,6 +56,14 @@ descriptors!(
     Readiness
 );
 
+/// Ready once the child has ended; in any process that has a handle of it.
+impl Waitable for Child {
+    fn add_to<'a>(&'a self, select: &mut Select<'a>) -> Result<usize> {
+        Ok(select.fd(self))
+    }
+}
+
+/// As its [`Child`].
 impl<R> Waitable for Process<R> {
     fn add_to<'a>(&'a self, select: &mut Select<'a>) -> Result<usize> {
         Ok(select.fd(self))
