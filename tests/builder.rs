@@ -6,9 +6,11 @@
 mod common;
 
 use common::{in_child, watchdog};
-use commons::Process;
+use commons::process::{Child, WaitError};
+use commons::{Event, ExitStatus, Process, Reset, wait_any};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 fn read(mut from: impl Read) -> String {
     let mut text = String::new();
@@ -59,4 +61,64 @@ fn a_childs_output_may_be_that_of_its_errors() {
     let text = read(output);
     assert!(text.starts_with("a line\nit panicked at ") && text.ends_with(": no\n"), "{text}");
     assert!(child.join().is_err());
+}
+
+#[test]
+fn a_child_is_waited_for_beside_other_things() {
+    let _watchdog = watchdog();
+    let event = Event::new(Reset::Manual).unwrap();
+    let (go, mut goes) = commons::spsc::ring::<()>(1).unwrap();
+    let process = Process::spawn(move || drop(goes.pop())).unwrap();
+    let child = Child::clone(&process);
+    let now = Some(Duration::ZERO);
+    assert_eq!(wait_any(&[&child, &event, &process], now).unwrap(), []);
+    event.set().unwrap();
+    assert_eq!(wait_any(&[&child, &event], None).unwrap(), [1]);
+    drop(go);
+    child.wait().unwrap();
+    assert_eq!(wait_any(&[&child, &event, &process], None).unwrap(), [0, 1, 2]);
+    // And by who is not its parent.
+    let (go, mut goes) = commons::spsc::ring::<()>(1).unwrap();
+    let first = Process::spawn(move || drop(goes.pop())).unwrap();
+    let sibling = Child::clone(&first);
+    let second = Process::spawn(move || {
+        let before = wait_any(&[&sibling], now).unwrap();
+        drop(go);
+        (before, wait_any(&[&sibling], None).unwrap())
+    });
+    assert_eq!(second.unwrap().join().unwrap(), (vec![], vec![0]));
+    first.join().unwrap();
+}
+
+/// What is inside of an error of waiting.
+fn wait_error(error: io::Error) -> Option<WaitError> {
+    error.downcast().ok()
+}
+
+#[test]
+fn errors_of_waiting_can_be_told_apart() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        let process = Process::spawn(|| ()).unwrap();
+        let sibling = Child::clone(&process);
+        let other = Process::spawn(move || {
+            let error = sibling.wait().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert_eq!(wait_error(error), Some(WaitError::NotParent));
+            let asked = [sibling.exit_status(), sibling.wait_timeout(Duration::ZERO)];
+            asked.map(|result| wait_error(result.unwrap_err())) == [Some(WaitError::NotParent); 2]
+        });
+        assert!(other.unwrap().join().unwrap());
+        let pid = process.pid().cast_signed();
+        // SAFETY: takes integers, and asks for no status.
+        assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+        match process.wait() {
+            // The kernel remembers.
+            Ok(status) => assert_eq!(status, ExitStatus::Exited(0)),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+                assert_eq!(wait_error(error), Some(WaitError::StatusTaken));
+            }
+        }
+    });
 }

@@ -84,6 +84,43 @@ enum End {
     Unknown,
 }
 
+/// Why a process cannot be told how a child ended. It is what an [`io::Error`] of waiting has inside.
+///
+/// # Examples
+/// ```
+/// use commons::process::{Child, Process, WaitError};
+///
+/// let first = Process::spawn(|| ())?;
+/// let sibling = Child::clone(&first);
+/// let second = Process::spawn(move || {
+///     let error = sibling.wait().unwrap_err();
+///     error.downcast::<WaitError>().is_ok_and(|error| error == WaitError::NotParent)
+/// })?;
+/// assert!(second.join()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The calling process did not start it ([`io::ErrorKind::PermissionDenied`]).
+    #[error("only the process that started a child can wait for it")]
+    NotParent,
+    /// The child has ended, and a wait of another library's took its status
+    /// ([`io::ErrorKind::NotFound`]).
+    #[error("another wait of this process took its status")]
+    StatusTaken,
+}
+
+impl From<WaitError> for io::Error {
+    fn from(error: WaitError) -> Self {
+        let kind = match error {
+            WaitError::NotParent => io::ErrorKind::PermissionDenied,
+            WaitError::StatusTaken => io::ErrorKind::NotFound,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 /// There is no such child, or no longer.
 const NO_CHILD: i32 = 10;
 
@@ -231,8 +268,9 @@ impl Child {
     /// Waits for the child to end.
     ///
     /// # Errors
-    /// In a process that is not its parent; where its status was taken by a `wait` of another
-    /// library's, and the kernel (before Linux 6.15) does not remember it.
+    /// [`WaitError::NotParent`] in a process that is not its parent; [`WaitError::StatusTaken`] where a
+    /// `wait` of another library's took its status, and the kernel (before Linux 6.15) does not
+    /// remember it; both inside an [`io::Error`]. What the kernel says.
     ///
     /// # Blocking
     /// Until the child has ended. A signal does not end the wait.
@@ -343,7 +381,7 @@ impl Child {
 
     fn wait_until(&self, deadline: u64) -> io::Result<Option<ExitStatus>> {
         if !self.is_ours() {
-            return Err(io::Error::other("only the process that started a child can wait for it"));
+            return Err(WaitError::NotParent.into());
         }
         /// How long a child that has ended is left alone, in nanoseconds, before its status is asked for
         /// once more: a debugger has it first.
@@ -364,7 +402,7 @@ impl Child {
         }
         match end {
             Some(End::Known(status)) => Ok(Some(status)),
-            _ => Err(io::Error::other("another wait of this process took its status")),
+            _ => Err(WaitError::StatusTaken.into()),
         }
     }
 

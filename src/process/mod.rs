@@ -77,7 +77,7 @@ mod setup;
 mod worker;
 
 pub use builder::{Builder, Runnable};
-pub use child::{Child, ExitStatus, active_children};
+pub use child::{Child, ExitStatus, WaitError, active_children};
 pub use end::exit;
 #[cfg(feature = "serde")]
 pub use entry::entry;

@@ -136,7 +136,7 @@ pub enum JoinError {
         /// What deserialisation said.
         problem: String,
     },
-    /// The operating system would not say.
+    /// The operating system would not say. A [`WaitError`](super::WaitError) may be inside.
     #[error("waiting for the child failed: {0}")]
     Os(#[from] io::Error),
 }
