@@ -8,6 +8,9 @@
 
 use super::few::Few;
 use super::identity::Identity;
+use super::outcome::WaitError;
+#[cfg(feature = "serde")]
+use super::passed::Known;
 use super::report::Report;
 use crate::Result;
 use crate::sys::per_process::PerProcess;
@@ -16,6 +19,8 @@ use crate::sys::tether::Tether;
 use crate::sys::{fork, time};
 use std::fmt;
 use std::io;
+#[cfg(feature = "serde")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,7 +72,8 @@ struct Record {
     /// Another name that it was given here since.
     renamed: Mutex<Option<String>>,
     end: Mutex<Option<End>>,
-    report: Report,
+    /// `None`: another process started it, whose handle came here.
+    report: Option<Report>,
 }
 
 /// What a process has once it runs.
@@ -82,43 +88,6 @@ enum End {
     Known(ExitStatus),
     /// Somebody else's wait took the status, and the kernel does not remember.
     Unknown,
-}
-
-/// Why a process cannot be told how a child ended. It is what an [`io::Error`] of waiting has inside.
-///
-/// # Examples
-/// ```
-/// use commons::process::{Child, Process, WaitError};
-///
-/// let first = Process::spawn(|| ())?;
-/// let sibling = Child::clone(&first);
-/// let second = Process::spawn(move || {
-///     let error = sibling.wait().unwrap_err();
-///     error.downcast::<WaitError>().is_ok_and(|error| error == WaitError::NotParent)
-/// })?;
-/// assert!(second.join()?);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WaitError {
-    /// The calling process did not start it ([`io::ErrorKind::PermissionDenied`]).
-    #[error("only the process that started a child can wait for it")]
-    NotParent,
-    /// The child has ended, and a wait of another library's took its status
-    /// ([`io::ErrorKind::NotFound`]).
-    #[error("another wait of this process took its status")]
-    StatusTaken,
-}
-
-impl From<WaitError> for io::Error {
-    fn from(error: WaitError) -> Self {
-        let kind = match error {
-            WaitError::NotParent => io::ErrorKind::PermissionDenied,
-            WaitError::StatusTaken => io::ErrorKind::NotFound,
-        };
-        io::Error::new(kind, error)
-    }
 }
 
 /// There is no such child, or no longer.
@@ -143,15 +112,33 @@ pub(super) fn never_had_children() -> bool {
 /// A child process, without its result: what [`Process`](super::Process) and [`active_children`]
 /// give.
 ///
-/// Clones stand for the same child, and any thread may wait with one: all are told the same. A handle
-/// that went to another process can send signals, and tell whether the child runs; how it ended, only
-/// its parent learns.
+/// Clones stand for the same child, and any thread may wait with one: all are told the same.
+///
+/// Handles go to children of either kind: captured by a closure, or in the argument of
+/// [`Process::call`](super::Process::call). In another process than its parent, a handle can send
+/// signals, tell whether the child runs, and be waited for in a [`Select`](crate::Select); how it ended,
+/// only its parent learns ([`WaitError::NotParent`]). A process has no handle of itself.
+///
+/// # Examples
+/// ```
+/// use commons::process::{Child, Process};
+///
+/// let worker = Process::spawn(|| std::thread::park())?;
+/// let stops = |worker: Child| worker.terminate().is_ok();
+/// assert!(Process::call(stops, Child::clone(&worker))?.join()?);
+/// assert_eq!(worker.wait()?.code(), -15);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Child(Arc<Record>);
 
 impl Record {
     fn started(&self) -> &Started {
         self.started.get().expect("it was started: there are handles of it")
+    }
+
+    fn report(&self) -> &Report {
+        self.report.as_ref().expect("it was started here, or in a process that forked this one")
     }
 }
 
@@ -166,7 +153,7 @@ impl Unborn {
         if let Some(mut spare) = spare
             && let Some(record) = Arc::get_mut(&mut spare)
         {
-            record.report.renew()?;
+            record.report.as_mut().map_or(Ok(()), Report::renew)?;
             record.identity = identity;
             record.tether = tether;
             return Ok(Unborn(spare));
@@ -179,7 +166,7 @@ impl Unborn {
             identity,
             renamed: Mutex::default(),
             end: Mutex::default(),
-            report: Report::new()?,
+            report: Some(Report::new()?),
         })))
     }
 
@@ -190,7 +177,7 @@ impl Unborn {
 
     /// What it is going to report through.
     pub(super) fn report(&self) -> &Report {
-        &self.0.report
+        self.0.report()
     }
 
     /// It runs, as this process: makes it known.
@@ -253,7 +240,7 @@ impl Child {
 
     /// Whether it is a daemon (see [`Builder::daemon`](super::Builder::daemon)).
     pub fn is_daemon(&self) -> bool {
-        self.0.tether.is_some()
+        self.0.identity.is_daemon()
     }
 
     /// Whether the child still runs.
@@ -348,7 +335,41 @@ impl Child {
     }
 
     pub(super) fn report(&self) -> &Report {
-        &self.0.report
+        self.0.report()
+    }
+
+    /// What another process is told of it.
+    #[cfg(feature = "serde")]
+    pub(super) fn known(&self) -> Known {
+        Known {
+            pid: self.pid(),
+            pidfd: self.as_fd().as_raw_fd(),
+            identity: self.0.identity.spelled_out(),
+            renamed: locked(&self.0.renamed).clone(),
+        }
+    }
+
+    /// In another process than started it.
+    #[cfg(feature = "serde")]
+    pub(super) fn of_another(pidfd: OwnedFd, known: Known) -> Self {
+        /// Nobody's epoch.
+        const NO_EPOCH: u32 = 0;
+        Child(Arc::new(Record {
+            started: Started { pid: known.pid, pidfd }.into(),
+            parent: known.identity.parent_pid(),
+            epoch: NO_EPOCH,
+            tether: None,
+            identity: known.identity,
+            renamed: Mutex::new(known.renamed),
+            end: Mutex::default(),
+            report: None,
+        }))
+    }
+
+    /// Whether the two are clones of one handle.
+    #[cfg(feature = "serde")]
+    pub(super) fn is_same(&self, other: &Child) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Nobody is going to ask for the outcome: reaps one that has ended, and leaves what it had to the next
@@ -365,7 +386,7 @@ impl Child {
             record.end = Mutex::default();
             SPARE.lock().replace(Arc::clone(&self.0));
         } else {
-            self.0.report.close_file();
+            self.0.report().close_file();
         }
     }
 

@@ -15,6 +15,7 @@ use super::letter::{self, Found, Inherited, Letter, VARIABLE};
 use super::method::{StartMethod, force_start_method};
 use super::outcome::Outcome;
 use super::panics;
+use super::passed;
 use super::report::Report;
 use crate::member::Stamp;
 use crate::segment::{self, Prepared};
@@ -49,6 +50,7 @@ unsafe fn call<A: DeserializeOwned, R: Outcome>(
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };
     let argument = catch_unwind(|| postcard::from_bytes(argument));
     segment::forget_rest();
+    passed::forget_rest();
     let argument = match argument {
         Ok(argument) => argument,
         Err(payload) => return report.panicked(payload),
@@ -96,7 +98,8 @@ where
     let (function, caller) = (place(f as usize)?, place(call::<A, R> as Caller as usize)?);
     // Before others have to wait: it runs code of the caller's.
     let core = segment::any_chunk()?;
-    let (bytes, outgoing) = segment::collect_with(core.clone(), || postcard::to_stdvec(&argument));
+    let serialise = || segment::collect_with(core.clone(), || postcard::to_stdvec(&argument));
+    let ((bytes, outgoing), processes) = passed::collect(serialise);
     let bytes = bytes.map_err(|error| io::Error::other(segment::problem(error)));
     let bytes = bytes.map_err(failed("serialising the argument"))?;
 
@@ -125,6 +128,7 @@ where
         caller,
         segments: segments.collect(),
         tickets: outgoing.tickets,
+        passed: processes.in_letter(),
         report: child.report().descriptors()?,
         collar: collar.as_ref().map(|collar| collar.as_fd().as_raw_fd()),
         identity: child.identity().spelled_out(),
@@ -139,6 +143,7 @@ where
     environment.push((VARIABLE.into(), fd.to_string().into()));
     let mut kept = vec![fd, letter.report.0, letter.report.2];
     kept.extend(letter.collar);
+    kept.extend(letter.passed.descriptors());
     kept.extend(letter.segments.iter().flat_map(Inherited::descriptors));
     let program = builder.executable.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
     let arguments: Vec<OsString> =
@@ -154,6 +159,7 @@ where
         error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
     };
     let started = exec::start(&program, &arguments, environment, kept, prepared.locks(), prepare);
+    drop(processes);
     let pid = started.map_err(|source| {
         let what = "fork and exec";
         sheet.setup_failure().unwrap_or(Error::Process { what, source })
@@ -250,6 +256,7 @@ fn be(letter: Letter, argument: &[u8]) -> ! {
         let report = report.map_err(|error| format!("what its outcome goes to: {error}"))?;
         let core = cores.first().cloned().ok_or("its parent is in no segment")?;
         prepared.settle();
+        letter.passed.arrive()?;
         segment::unpack(cores, letter.tickets, None, || {
             let (index, generation) = letter.parent;
             let parent = Stamp { index, generation };

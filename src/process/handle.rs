@@ -134,14 +134,14 @@ impl<R: Outcome> Process<R> {
     /// Everything but the start is the same with both: names, daemons, results, panics, exit codes, and
     /// what a child has of shared memory. Handles of this crate's objects, in whatever `argument` is made
     /// of, go to the child: those that can be cloned are shared, and ends that there is one of are the
-    /// child's from then on. (Elsewhere, serialising a handle is an error.) By exec, settings of a
-    /// handle, such as how it waits, are those of a new one.
+    /// child's from then on. So do handles of other children, as [`Child`]. (Elsewhere, serialising a
+    /// handle is an error.) By exec, settings of a handle, such as how it waits, are those of a new one.
     ///
     /// # Exec
     /// The program calls [`entry`](super::entry()) first in its `main`. The child has its own memory from
     /// the beginning: statics are as in any new run, a logger of another library has to be installed anew.
     /// Of the parent's descriptors it has standard input, output and error, and those of the memory
-    /// that it is given.
+    /// and of the processes that it is given.
     ///
     /// # What does not compile
     /// A function has nothing with it:

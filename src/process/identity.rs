@@ -88,6 +88,16 @@ impl Identity {
         Identity { name: Some(self.name()), ..self.clone() }
     }
 
+    pub(super) fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
+    /// The process id of its parent.
+    #[cfg(feature = "serde")]
+    pub(super) fn parent_pid(&self) -> u32 {
+        self.parent.pid
+    }
+
     /// The numbers of its line of descent: its own is the last.
     fn path(&self) -> Vec<u32> {
         self.parent.path.iter().copied().chain([self.number]).collect()

@@ -6,6 +6,7 @@
 //! a process that merely inherits the variable knows that it is not meant.
 
 use super::identity::Identity;
+use super::passed::Passed;
 use crate::member::Stamp;
 use crate::segment::{Core, Ticket};
 use crate::sys::image;
@@ -36,6 +37,8 @@ pub(super) struct Letter {
     pub(super) caller: u64,
     pub(super) segments: Vec<Inherited>,
     pub(super) tickets: Vec<Ticket>,
+    /// Handles of processes.
+    pub(super) passed: Passed,
     /// Where the outcome goes: the descriptor of a pad, where in that the sheet is, and that of a file.
     pub(super) report: (RawFd, u64, RawFd),
     /// What ends a daemon.

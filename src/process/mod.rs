@@ -70,6 +70,8 @@ mod method;
 mod outcome;
 mod panics;
 #[cfg(feature = "serde")]
+mod passed;
+#[cfg(feature = "serde")]
 mod probe;
 mod report;
 mod setup;
@@ -77,7 +79,7 @@ mod setup;
 mod worker;
 
 pub use builder::{Builder, Runnable};
-pub use child::{Child, ExitStatus, WaitError, active_children};
+pub use child::{Child, ExitStatus, active_children};
 pub use end::exit;
 #[cfg(feature = "serde")]
 pub use entry::entry;
@@ -90,7 +92,7 @@ pub use logging::log_to_stderr;
 pub use method::{
     StartMethod, StartMethodError, force_start_method, set_start_method, start_method,
 };
-pub use outcome::{JoinError, Outcome};
+pub use outcome::{JoinError, Outcome, WaitError};
 pub use setup::Resource;
 #[cfg(feature = "serde")]
 pub(crate) use worker::{

@@ -141,6 +141,43 @@ pub enum JoinError {
     Os(#[from] io::Error),
 }
 
+/// Why a process cannot be told how a child ended. It is what an [`io::Error`] of waiting has inside.
+///
+/// # Examples
+/// ```
+/// use commons::process::{Child, Process, WaitError};
+///
+/// let first = Process::spawn(|| ())?;
+/// let sibling = Child::clone(&first);
+/// let second = Process::spawn(move || {
+///     let error = sibling.wait().unwrap_err();
+///     error.downcast::<WaitError>().is_ok_and(|error| error == WaitError::NotParent)
+/// })?;
+/// assert!(second.join()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The calling process did not start it ([`io::ErrorKind::PermissionDenied`]).
+    #[error("only the process that started a child can wait for it")]
+    NotParent,
+    /// The child has ended, and a wait of another library's took its status
+    /// ([`io::ErrorKind::NotFound`]).
+    #[error("another wait of this process took its status")]
+    StatusTaken,
+}
+
+impl From<WaitError> for io::Error {
+    fn from(error: WaitError) -> Self {
+        let kind = match error {
+            WaitError::NotParent => io::ErrorKind::PermissionDenied,
+            WaitError::StatusTaken => io::ErrorKind::NotFound,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 #[cfg(all(test, feature = "serde"))]
 mod tests {
     use super::Outcome;

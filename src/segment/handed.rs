@@ -104,7 +104,7 @@ pub(crate) fn problem(error: impl ToString) -> String {
 }
 
 /// Notes what is wrong with a handle.
-fn noted(problem: String) -> String {
+pub(crate) fn noted(problem: String) -> String {
     PROBLEM.set(problem.clone());
     problem
 }

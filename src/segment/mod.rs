@@ -31,8 +31,8 @@ pub(crate) use constructors::{constructors, travels};
 pub(crate) use core::Core;
 #[cfg(feature = "serde")]
 pub(crate) use handed::{
-    Outgoing, Promises, Sharing, Ticket, Used, collect, collect_with, forget_rest, give, problem,
-    receive, unpack,
+    Outgoing, Promises, Sharing, Ticket, Used, collect, collect_with, forget_rest, give, noted,
+    problem, receive, unpack,
 };
 pub(crate) use header::{Geometry, Header};
 pub(crate) use heap::{block_at, for_each_block};

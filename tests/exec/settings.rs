@@ -1,11 +1,13 @@
 //! What a builder gives to children of either kind, and what their handles do elsewhere.
 
-use crate::common::{descriptors, name};
-use commons::process::{self, Builder, Resource, StartMethod};
-use commons::{Error, JoinError, Process, spsc};
+use crate::common::{descriptors, name, open_descriptors};
+use commons::process::{self, Builder, Child, Resource, StartMethod, WaitError};
+use commons::{Error, ExitStatus, JoinError, Process, pipe, spsc, wait_any};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 crate::tests! {
     output_goes_where_it_is_sent
@@ -15,6 +17,9 @@ crate::tests! {
     a_daemon_in_a_session_of_its_own_dies_with_its_parent
     limits_are_soft_or_both
     files_are_made_with_the_umask
+    handles_of_processes_travel
+    a_child_inherits_what_its_handles_need
+    handles_of_processes_travel_in_no_other_way
 }
 
 /// A builder of each kind.
@@ -256,5 +261,118 @@ fn files_are_made_with_the_umask() {
         // SAFETY: as above.
         unsafe { libc::umask(own) };
         assert_eq!(builder.call(umask, ()).unwrap().join().unwrap(), own);
+    }
+}
+
+fn stops_when_it_runs((child, siblings): (Child, Vec<Child>)) -> Result<String, String> {
+    let error = child.wait().unwrap_err();
+    let told = error.downcast::<WaitError>().map_err(|error| error.to_string())?;
+    assert_eq!(told, WaitError::NotParent);
+    assert!(child.is_alive() && siblings.iter().all(|sibling| sibling.pid() == child.pid()));
+    assert_eq!(wait_any(&[&child], Some(Duration::ZERO)).unwrap(), []);
+    let text = child.to_string();
+    child.kill().unwrap();
+    assert_eq!(wait_any(&[&child], None).unwrap(), [0]);
+    assert!(!child.is_alive());
+    child.kill().unwrap();
+    Ok(text)
+}
+
+/// Gives what it was given to a child of its own.
+fn passes_on((method, child): (StartMethod, Child)) -> Result<String, String> {
+    let given = (child.clone(), vec![child.clone(), child]);
+    method.builder().call(stops_when_it_runs, given).unwrap().join().unwrap()
+}
+
+fn handles_of_processes_travel() {
+    let before = descriptors();
+    for (method, next, daemon) in [
+        (StartMethod::Exec, StartMethod::Exec, false),
+        (StartMethod::Exec, StartMethod::Fork, true),
+        (StartMethod::Fork, StartMethod::Exec, false),
+        (StartMethod::Fork, StartMethod::Fork, true),
+    ] {
+        let (go, goes) = spsc::ring(1).unwrap();
+        let builder = if daemon { method.builder().daemon() } else { method.builder() };
+        let worker = builder.call(waits, goes).unwrap();
+        worker.set_name("another name");
+        let text = worker.to_string().replace("started", "unknown");
+        let child = method.builder().call(passes_on, (next, Child::clone(&worker))).unwrap();
+        assert_eq!(child.join().unwrap().as_deref(), Ok(&*text));
+        assert_eq!(worker.wait().unwrap(), ExitStatus::Signaled(libc::SIGKILL));
+        drop(go);
+    }
+    assert_eq!(descriptors(), before);
+}
+
+fn a_child_inherits_what_its_handles_need() {
+    let (go, goes) = spsc::ring(1).unwrap();
+    let worker = StartMethod::Exec.builder().call(waits, goes).unwrap();
+    let handle = || Child::clone(&worker);
+    fn counts(handles: Vec<Child>) -> (usize, usize) {
+        (handles.len(), open_descriptors())
+    }
+    let count = |handles: Vec<Child>| {
+        StartMethod::Exec.builder().call(counts, handles).unwrap().join().unwrap()
+    };
+    let (_, none) = count(vec![]);
+    assert_eq!(count(vec![handle()]), (1, none + 1));
+    assert_eq!(count(vec![handle(), handle(), handle()]), (3, none + 1));
+    // One that is not taken is not left open.
+    fn takes_none(_: Untaken) -> usize {
+        open_descriptors()
+    }
+    let child = StartMethod::Exec.builder().call(takes_none, Untaken(Some(handle()))).unwrap();
+    assert_eq!(child.join().unwrap(), none);
+    drop(go);
+    worker.join().unwrap();
+}
+
+/// Deserialises nothing of what was serialised.
+struct Untaken(Option<Child>);
+
+impl Serialize for Untaken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+impl<'de> Deserialize<'de> for Untaken {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Untaken(None))
+    }
+}
+
+fn handles_of_processes_travel_in_no_other_way() {
+    let (go, goes) = spsc::ring(1).unwrap();
+    let worker = StartMethod::Exec.builder().call(waits, goes).unwrap();
+    let expected = "handles of processes are handed over when a child is started";
+    let (_reader, mut writer) = pipe::simplex::<()>().unwrap();
+    let refused = writer.send_handle(Child::clone(&worker)).unwrap_err();
+    assert!(format!("{refused:?}").contains(expected), "{refused:?}");
+    // What was made up.
+    for number in [0u32, 1, u32::MAX] {
+        let forged: fn(Forged) = |_| ();
+        let child = StartMethod::Exec.builder().call(forged, Forged(number)).unwrap();
+        match child.join() {
+            Err(JoinError::Argument { problem }) => {
+                assert_eq!(problem, "process::Child: no such handle was handed over");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(go);
+    worker.join().unwrap();
+}
+
+struct Forged(u32);
+
+impl Serialize for Forged {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+impl<'de> Deserialize<'de> for Forged {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Child::deserialize(deserializer).map(|_| Forged(0))
     }
 }
