@@ -17,7 +17,8 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Work for a child process, with what it needs.
+/// Work for a child process, with what it needs. It is started by fork ([`Process::run`]), or, where it can
+/// be serialised, by either method (`Builder::call_runnable`).
 ///
 /// # Examples
 /// ```
@@ -383,11 +384,56 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Process::spawn`].
-    pub fn run<W: Runnable>(mut self, work: W) -> Result<Process<W::Output>> {
+    pub fn run<W: Runnable>(self, work: W) -> Result<Process<W::Output>> {
+        fork::start(self.named_as::<W>(), move || work.run())
+    }
+
+    /// The same by the start method, as [`Builder::call`] has it: also by exec, with work that can be
+    /// serialised. (`call(Worker::run, worker)` is that, with a name like any other child's.)
+    ///
+    /// # Errors
+    /// As [`Process::call`].
+    ///
+    /// # Examples
+    /// ```
+    /// use commons::process::{self, Process, Runnable, StartMethod};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Worker {
+    ///     number: u64,
+    /// }
+    ///
+    /// impl Runnable for Worker {
+    ///     type Output = String;
+    ///
+    ///     fn run(self) -> String {
+    ///         format!("{} works on {}", process::current().name(), self.number)
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     process::entry();
+    ///     let builder = Process::builder().start_method(StartMethod::Exec);
+    ///     let child = builder.call_runnable(Worker { number: 7 })?;
+    ///     assert_eq!(child.join()?, "Worker-1 works on 7");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn call_runnable<W>(self, work: W) -> Result<Process<W::Output>>
+    where
+        W: Runnable + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.named_as::<W>().call(W::run, work)
+    }
+
+    /// Has a child without a name called after a type.
+    fn named_as<W>(mut self) -> Self {
         let path = std::any::type_name::<W>();
         let path = path.split('<').next().unwrap_or(path);
         self.kind = path.rsplit("::").next().unwrap_or(path);
-        fork::start(self, move || work.run())
+        self
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a builder gives to children of either kind, and what their handles do elsewhere.
 
 use crate::common::{descriptors, name, open_descriptors};
-use commons::process::{self, Builder, Child, Resource, StartMethod, WaitError};
+use commons::process::{self, Builder, Child, Resource, Runnable, StartMethod, WaitError};
 use commons::{Error, ExitStatus, JoinError, Process, pipe, spsc, wait_any};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
@@ -17,6 +17,7 @@ crate::tests! {
     a_daemon_in_a_session_of_its_own_dies_with_its_parent
     limits_are_soft_or_both
     files_are_made_with_the_umask
+    work_that_is_a_type_is_started_by_either_method
     handles_of_processes_travel
     a_child_inherits_what_its_handles_need
     handles_of_processes_travel_in_no_other_way
@@ -374,5 +375,42 @@ impl Serialize for Forged {
 impl<'de> Deserialize<'de> for Forged {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Child::deserialize(deserializer).map(|_| Forged(0))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Worker<T> {
+    number: T,
+    from: spsc::Consumer<u64>,
+}
+
+impl Runnable for Worker<u64> {
+    type Output = (String, u64);
+
+    fn run(mut self) -> (String, u64) {
+        (process::current().name().to_owned(), self.number + self.from.pop().unwrap_or(0))
+    }
+}
+
+fn work_that_is_a_type_is_started_by_either_method() {
+    for method in StartMethod::ALL {
+        let worker = || {
+            let (mut producer, from) = spsc::ring(1).unwrap();
+            producer.push(2).unwrap();
+            Worker { number: 5, from }
+        };
+        let numbered = |builder: Builder, kind: &str| {
+            let name = builder.to_string().split('\'').nth(1).unwrap().to_owned();
+            (builder, name.replace("Process", kind))
+        };
+        let (builder, expected) = numbered(method.builder(), "Worker");
+        let child = builder.call_runnable(worker()).unwrap();
+        assert_eq!(child.name(), expected);
+        assert_eq!(child.join().unwrap(), (expected, 7));
+        let child = method.builder().name("a name").call_runnable(worker()).unwrap();
+        assert_eq!(child.join().unwrap(), ("a name".to_owned(), 7));
+        let (builder, expected) = numbered(method.builder(), "Process");
+        let child = builder.call(Worker::run, worker()).unwrap();
+        assert_eq!(child.join().unwrap(), (expected, 7));
     }
 }
