@@ -111,7 +111,8 @@ impl Builder {
     /// When this process ends in an orderly way, its daemons are asked to end (SIGTERM), and killed
     /// when all its other children have ended, at the earliest after a second. When it ends in any
     /// other way, by SIGKILL also, or becomes another program (`exec`), they are killed at once by the
-    /// kernel. The end of the thread that started them is not the end of the process.
+    /// kernel. The end of the thread that started them is not the end of the process. A daemon that becomes
+    /// another program, or closes descriptors that are not its own, is no daemon from then on.
     ///
     /// A daemon may not start children.
     pub fn daemon(mut self) -> Self {

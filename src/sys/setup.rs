@@ -90,7 +90,12 @@ pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
     // SAFETY: takes integers.
     let before = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
     // SAFETY: a string with its end.
-    let nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    let mut nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if nowhere < 0 {
+        // Where there are no devices.
+        // SAFETY: a string with its end.
+        nowhere = unsafe { libc::memfd_create(c"nowhere".as_ptr(), libc::MFD_CLOEXEC) };
+    }
     if before >= 0 && nowhere >= 0 {
         // SAFETY: takes integers.
         unsafe { libc::dup2(nowhere, 1) };
@@ -181,7 +186,8 @@ pub enum Resource {
     CpuTime,
     /// Bytes of data segment and private memory.
     Data,
-    /// Bytes of a file that it writes. A process that writes more gets SIGXFSZ.
+    /// Bytes of a file that it writes: one in memory, too, which a result of more than 128 bytes is put
+    /// into. A process that writes more gets SIGXFSZ.
     FileSize,
     /// Bytes that it may lock into memory.
     LockedMemory,
