@@ -4,7 +4,10 @@
 //! before the gate is open leaves a child that ends without running anything; a child that dies
 //! anywhere leaves what it had been handed to be found dead like anybody's.
 
-#![allow(unsafe_code, reason = "statics are placed where forks write, and point to what is there for good")]
+#![allow(
+    unsafe_code,
+    reason = "statics are placed where forks write, and point to what is there for good"
+)]
 
 use super::builder::Builder;
 use super::child::{Child, active_children};

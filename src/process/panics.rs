@@ -48,11 +48,7 @@ pub(super) fn watch() {
     panic::set_hook(Box::new(move |info| {
         // A panic in what follows ends the process.
         // Relaxed: set before anything else ran in this process.
-        if IN_CHILD.load(Relaxed) {
-            notice(info)
-        } else {
-            previous(info)
-        }
+        if IN_CHILD.load(Relaxed) { notice(info) } else { previous(info) }
     }));
 }
 

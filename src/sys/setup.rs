@@ -90,7 +90,8 @@ pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
     // SAFETY: takes integers.
     let before = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
     // SAFETY: a string with its end.
-    let mut nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    let mut nowhere =
+        unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
     if nowhere < 0 {
         // Where there are no devices.
         // SAFETY: a string with its end.
