@@ -173,6 +173,15 @@ impl Builder {
         self
     }
 
+    /// Gives the child the default action of every signal that this process handles, and blocks none of them.
+    ///
+    /// Signals that this process ignores stay ignored, as by exec. Without this, a forked child has the
+    /// handlers of its parent, and either kind of child its mask.
+    pub fn default_signals(mut self) -> Self {
+        self.setup.default_signals = true;
+        self
+    }
+
     /// Lets the child run on these processors only, by their numbers from 0.
     pub fn affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
         self.setup.affinity = Some(processors.into_iter().collect());

@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) niceness: Option<i32>,
     pub(super) affinity: Option<Vec<usize>>,
     pub(super) limits: Vec<(Resource, u64)>,
+    /// Whether no signal is handled or blocked.
+    pub(super) default_signals: bool,
 }
 
 /// What a step of [`Ready::apply`] does, by its number.
@@ -56,6 +58,7 @@ pub(super) struct Ready {
     niceness: Option<i32>,
     affinity: Option<Processors>,
     limits: Vec<(Resource, u64)>,
+    default_signals: bool,
     /// Whether everything is to stay as it is.
     is_nothing: bool,
 }
@@ -69,6 +72,7 @@ impl Setup {
             && self.directory.is_none()
             && self.niceness.is_none()
             && self.affinity.is_none()
+            && !self.default_signals
             && self.limits.is_empty()
     }
 
@@ -121,6 +125,7 @@ impl Setup {
             niceness: self.niceness,
             affinity: self.affinity.map(Processors::from_iter),
             limits: self.limits,
+            default_signals: self.default_signals,
         })
     }
 }
@@ -162,6 +167,9 @@ impl Ready {
         }
         for (resource, amount) in &self.limits {
             setup::set_limit(*resource, *amount).map_err(|e| (4, e))?;
+        }
+        if self.default_signals {
+            setup::set_default_signals();
         }
         Ok(())
     }

@@ -114,6 +114,25 @@ pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
     }
 }
 
+/// Gives every signal that is handled its default action, and blocks none. Nothing of this can fail.
+pub(crate) fn set_default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: all-zero bytes are a valid sigaction: that of the default action.
+        let default: libc::sigaction = unsafe { core::mem::zeroed() };
+        let mut old = default;
+        // SAFETY: `old` is live for the kernel to fill in. What is no signal, or libc's own, is an error.
+        let found = unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut old) };
+        if found == 0 && ![libc::SIG_DFL, libc::SIG_IGN].contains(&old.sa_sigaction) {
+            // SAFETY: `default` is live for the kernel to read.
+            unsafe { libc::sigaction(signal, &raw const default, core::ptr::null_mut()) };
+        }
+    }
+    // SAFETY: all-zero bytes are a valid set: of no signals.
+    let none: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: `none` is live for the kernel to read.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, core::ptr::null_mut()) };
+}
+
 /// Makes a directory the current one.
 pub(crate) fn set_directory(path: &CStr) -> io::Result<()> {
     // SAFETY: a live string.
