@@ -607,7 +607,7 @@ fn a_place_that_is_taken_again_does_not_revive_its_last_holder() {
         let pid = first.id();
         drop(first);
         // Every place of the table has had another holder since, and has one now.
-        let _crowd = crowd("generations");
+        let _crowd = common::crowd("generations");
         assert!(matches!(consumer.pop(), Err(ChannelError::Disconnected(Departure::Died { .. }))));
         // Its place has another holder, and its id is not that one's.
         let Err(ChannelError::Disconnected(Departure::Died { pid: named })) = consumer.try_pop()
@@ -621,33 +621,12 @@ fn a_place_that_is_taken_again_does_not_revive_its_last_holder() {
     });
 }
 
-/// A process that takes all places that are left in the table of a segment.
-fn crowd(name: &'static str) -> RawChild {
-    let (mut is_ready, ready) = std::io::pipe().unwrap();
-    let crowd = raw_fork(move || {
-        raise_descriptor_limit();
-        let mut handles = Vec::new();
-        loop {
-            match Segment::open(name) {
-                Ok(segment) => handles.push(segment),
-                Err(Error::TableFull { .. }) => break,
-                Err(other) => panic!("{other}"),
-            }
-        }
-        assert!(handles.len() > 1000);
-        std::io::Write::write_all(&mut &ready, &[1]).unwrap();
-        pause_for_ever()
-    });
-    std::io::Read::read_exact(&mut is_ready, &mut [0]).unwrap();
-    crowd
-}
-
 #[test]
 fn a_full_table_keeps_no_child_from_starting_that_is_given_nothing_there() {
     let _watchdog = watchdog_of(300);
     in_private_directory(|| {
         let ring = Ring::<u64>::create("full", 4).unwrap();
-        let crowd = crowd("full");
+        let crowd = common::crowd("full");
         assert!(matches!(Segment::open("full"), Err(Error::TableFull { .. })));
         let unconcerned = commons::Process::spawn(|| 7u8).unwrap();
         assert_eq!(unconcerned.join().unwrap(), 7);
@@ -659,17 +638,6 @@ fn a_full_table_keeps_no_child_from_starting_that_is_given_nothing_there() {
     });
 }
 
-/// Lets this process have as many descriptors as the machine allows, for more than a thousand
-/// attachments.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is live for the kernel to fill in.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is live for the kernel to read.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-}
-
 #[test]
 fn a_full_table_refuses_newcomers_until_its_tenants_die() {
     let _watchdog = watchdog_of(300);
@@ -678,7 +646,7 @@ fn a_full_table_refuses_newcomers_until_its_tenants_die() {
         for round in 0..2 {
             let (mut ready, mut is_ready) = ring::<usize>(1).unwrap();
             let crowd: Child<()> = child(move || {
-                raise_descriptor_limit();
+                common::raise_descriptor_limit();
                 let (mut handles, mut refused) = (Vec::new(), 0);
                 for _ in 0..1_100 {
                     match Segment::open("full") {

@@ -113,7 +113,8 @@ impl Builder {
     /// When this process ends in an orderly way, its daemons are asked to end (SIGTERM), and killed
     /// when all its other children have ended, at the earliest after a second. When it ends in any
     /// other way, by SIGKILL also, or becomes another program (`exec`), they are killed at once by the
-    /// kernel. The end of the thread that started them is not the end of the process.
+    /// kernel. The end of the thread that started them is not the end of the process. A daemon that becomes
+    /// another program, or closes descriptors that are not its own, is no daemon from then on.
     ///
     /// A daemon may not start children.
     pub fn daemon(mut self) -> Self {
@@ -217,6 +218,15 @@ impl Builder {
     /// Sets how much the child yields to other processes: from -20, which takes privileges, to 19.
     pub fn niceness(mut self, niceness: i32) -> Self {
         self.setup.niceness = Some(niceness);
+        self
+    }
+
+    /// Gives the child the default action of every signal that this process handles, and blocks none of them.
+    ///
+    /// Signals that this process ignores stay ignored, as by exec. Without this, a forked child has the
+    /// handlers of its parent, and either kind of child its mask.
+    pub fn default_signals(mut self) -> Self {
+        self.setup.default_signals = true;
         self
     }
 

@@ -216,9 +216,13 @@ pub fn active_children() -> Vec<Child> {
 fn look_at_all() -> Vec<Child> {
     let Some(children) = CHILDREN.lock_if_any() else { return Vec::new() };
     // Not under the lock: who ends is taken from the list.
-    let all: Vec<_> = children.iter().cloned().map(Child).collect();
+    let mut all: Vec<_> = children.iter().cloned().map(Child).collect();
     drop(children);
-    all.into_iter().filter(Child::is_alive).collect()
+    // Where none has ended, that is one question and not one for each.
+    if !all.is_empty() && process::has_any_ended() {
+        all.retain(Child::is_alive);
+    }
+    all
 }
 
 impl Child {

@@ -22,7 +22,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Ends the calling process, with this exit code (modulo 256).
 ///
 /// Of a child process, nothing of what it inherited from its parent runs: no exit handlers, and no
-/// destructors; what it printed is printed, and its [finalizers](super::Finalizer) run. Any other process ends as by [`std::process::exit`].
+/// destructors; what it printed is printed, and its [finalizers](super::Finalizer) run. (By
+/// [`std::process::exit`] a child that was forked ends, too, and runs the exit handlers of its parent's.) Any
+/// other process ends as by [`std::process::exit`].
 ///
 /// # Examples
 /// ```

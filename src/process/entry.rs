@@ -165,10 +165,11 @@ where
         sheet.setup_failure().unwrap_or(Error::Process { what, source })
     })?;
     let pidfd = process::open(pid).map_err(|source| {
-        process::end_and_reap(pid);
+        sheet.shut_gate();
+        process::reap(pid);
         Error::Process { what: "pidfd_open", source }
     })?;
-    Ok(launch::let_go(child.born(pid, pidfd), prepared, argument, starting))
+    launch::let_go(child.born(pid, pidfd), prepared, argument, starting)
 }
 
 /// Calls the function that this process was started for, and ends, if it was started by

@@ -36,7 +36,7 @@ use crate::sys::tether::tether;
 use crate::sys::{process, task};
 use crate::{Error, Result};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Starts a child that runs `f`.
 pub(super) fn start<F, R>(mut builder: Builder, f: F) -> Result<Process<R>>
@@ -80,11 +80,13 @@ where
     }
     let mut trial = Trial::new();
     let (pid, pidfd) = loop {
-        // A thread that is alone has all locks, and what it printed has to be printed all the same.
-        let printing = (others > 0).then(|| trial.hold());
-        if printing.is_none() {
+        let printing = if others > 0 {
+            trial.hold()
+        } else {
+            // A thread that is alone has all locks, and what it printed has to be printed all the same.
             let _ = io::stdout().flush();
-        }
+            None
+        };
         // SAFETY: of the locks that the child relies on, those of the standard library are held by this
         // thread or taken by the child, the allocator's are libc's business, and the crate's own are per
         // process.
@@ -115,8 +117,9 @@ where
                 let tied = collar.is_none_or(|collar| collar.put_on().is_ok());
                 let set_up = setup.apply();
                 let ready = if plain { set_up.is_ok() } else { sheet.say_set_up(set_up) };
-                let gate = if tied && ready { wait_at_gate(sheet, core, parent) } else { None };
-                match gate {
+                // In any case: while it waits there, it is the process that its parent takes it for.
+                let gate = wait_at_gate(sheet, core, parent);
+                match gate.filter(|_| tied && ready) {
                     Some(true) => prepared.settle_down(),
                     Some(false) => prepared.settle_where_seen(),
                     None => process::exit_now(1),
@@ -126,7 +129,8 @@ where
             }
             Ok(Side::Parent { child: pid }) => {
                 let pidfd = process::open(pid).map_err(|source| {
-                    process::end_and_reap(pid);
+                    sheet.shut_gate();
+                    process::reap(pid);
                     Error::Process { what: "pidfd_open", source }
                 })?;
                 let passed =
@@ -134,18 +138,23 @@ where
                 if matches!(passed, Ok(true)) {
                     break (pid, pidfd);
                 }
-                let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
-                let _ = process::wait(pidfd.as_fd(), true);
+                end(pidfd.as_fd());
                 passed?;
+                sheet.clear();
             }
         }
     };
     if !plain && let Err(error) = sheet.wait_for_setup(pidfd.as_fd()) {
-        let _ = process::signal(pidfd.as_fd(), process::signals::KILL);
-        let _ = process::wait(pidfd.as_fd(), true);
+        end(pidfd.as_fd());
         return Err(error);
     }
-    Ok(launch::let_go(child.born(pid, pidfd), prepared, f, starting))
+    launch::let_go(child.born(pid, pidfd), prepared, f, starting)
+}
+
+/// Ends a child that is not to run.
+fn end(child: BorrowedFd<'_>) {
+    let _ = process::signal(child, process::signals::KILL);
+    let _ = process::wait(child, true);
 }
 
 /// Says that a fork copies one thread of several, the first time that somebody listens.

@@ -14,8 +14,10 @@ use std::time::Duration;
 /// A child process that runs a closure and may return a value.
 ///
 /// What it is and how it is, and signals to it, are the methods of [`Child`], which it dereferences
-/// to; a clone of that is for other threads. Dropping the handle leaves the child running; it is
-/// reaped when it has ended.
+/// to; a clone of that is for other threads. Dropping the handle leaves the child running. One that ended
+/// before is reaped then, and one that ends later at the next start of a child, when somebody asks for
+/// [`active_children`](super::active_children), or at the end of this process: so there are never more
+/// zombies than there were children at a time.
 ///
 /// # Examples
 /// ```
@@ -44,16 +46,24 @@ impl<R: Outcome> Process<R> {
     ///
     /// The child ends when `f` returns, with code 0, or panics, with code 1; where `f` gives a `Result`,
     /// an `Err` comes back as any other value does, and the code is 1. It runs no destructors
-    /// of the parent's other values and no exit handlers. A panic is a line on standard error, and comes
-    /// back in the [`JoinError`]; panic hooks of the parent's do not run. Then, and at any other orderly end (a return
+    /// of the parent's other values and no exit handlers. (If `f` calls [`std::process::exit`] instead of
+    /// [`exit`](super::exit), libc runs those that the parent had registered.) A panic is a line on standard
+    /// error, and comes back in the [`JoinError`]; panic hooks that the parent had before its first start do
+    /// not run, and one that it sets later takes the place of this crate's. Then, and at any other orderly end (a return
     /// from `main`, [`exit`](super::exit), [`std::process::exit`]), a process waits for the children it
     /// has left, unless they are [daemons](Builder::daemon).
     ///
     /// # Threads
     /// The child has only the calling thread. If other threads of the parent held a lock at that
-    /// instant, in a library or of your own, it stays locked in the child for ever. Locks of this
-    /// crate, of the allocator and of standard output and error are taken care of. Start children
-    /// before threads where you can.
+    /// instant, in a library or of your own, it stays locked in the child for ever: that of another
+    /// allocator than libc's, too, and that of standard input while a thread reads. Locks of this
+    /// crate, of libc's allocator, of standard output and error, of the environment and of backtraces are
+    /// taken care of. Start children before threads where you can, or use [`Process::call`] by exec.
+    ///
+    /// # Signals
+    /// The child has the signal handlers and the mask of the calling thread. A handler that writes to a pipe
+    /// or a socket, as those of asynchronous runtimes do, reaches the parent from there, and not the child:
+    /// give the child [the default actions](Builder::default_signals).
     ///
     /// # What does not compile
     /// A guard is its thread's, and a child would have a copy that guards nothing:

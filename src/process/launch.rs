@@ -4,7 +4,10 @@
 //! before the gate is open leaves a child that ends without running anything; a child that dies
 //! anywhere leaves what it had been handed to be found dead like anybody's.
 
-#![allow(unsafe_code, reason = "a static is placed where forks write")]
+#![allow(
+    unsafe_code,
+    reason = "statics are placed where forks write, and point to what is there for good"
+)]
 
 use super::builder::Builder;
 use super::child::{Child, active_children};
@@ -21,7 +24,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::futex;
-use crate::sync::local::AtomicBool;
+use crate::sync::local::{AtomicBool, AtomicPtr};
 use crate::sys::hot::Hot;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{fork, process, robust, time};
@@ -37,7 +40,7 @@ use std::sync::MutexGuard;
 #[derive(Debug)]
 pub(super) struct Sheet {
     /// 0: closed; [`AWAITED`]: closed, and the child sleeps, who writes that; [`OPEN`] and
-    /// [`OPEN_FOR_NOTHING`]: the child may run. Written by the parent.
+    /// [`OPEN_FOR_NOTHING`]: the child may run; [`SHUT`]: it never will. Written by the parent.
     gate: AtomicU32,
     /// 0: the child is setting itself up; [`SET_UP`]; above: the number of the step that failed, and
     /// 2. Written by the child, where the parent waits for it.
@@ -72,22 +75,32 @@ impl Sheet {
         self.outcome.load(Relaxed) == 0 || self.length.load(Relaxed) > FEW as u64
     }
 
-    /// Whether anything was handed over, where the gate is open.
+    /// What the parent has decided, if it has: whether anything was handed over, or (`None`) that the child
+    /// is not to run.
     #[inline]
-    fn is_open(&self) -> Option<bool> {
+    fn decision(&self) -> Option<Option<bool>> {
         // Acquire: what was handed over.
         match self.gate.load(Acquire) {
-            OPEN => Some(true),
-            OPEN_FOR_NOTHING => Some(false),
+            OPEN => Some(Some(true)),
+            OPEN_FOR_NOTHING => Some(Some(false)),
+            SHUT => Some(None),
             _ => None,
         }
     }
 
     /// Lets the child run, for which something was handed over or not.
-    pub(super) fn open_gate(&self, handed: bool) {
-        let open = if handed { OPEN } else { OPEN_FOR_NOTHING };
-        // Release: what was handed over, to the Acquire in `wait_at_gate`.
-        if self.gate.swap(open, Release) == AWAITED {
+    fn open_gate(&self, handed: bool) {
+        self.decide(if handed { OPEN } else { OPEN_FOR_NOTHING });
+    }
+
+    /// Has the child end without running. That is no signal: its id may be another process's by then.
+    pub(super) fn shut_gate(&self) {
+        self.decide(SHUT);
+    }
+
+    fn decide(&self, decision: u32) {
+        // Release: what was handed over, to the Acquire in `decision`.
+        if self.gate.swap(decision, Release) == AWAITED {
             futex::wake(&self.gate, u32::MAX);
         }
     }
@@ -148,6 +161,7 @@ const OPEN: u32 = 1;
 /// The same, and nothing was handed over.
 const OPEN_FOR_NOTHING: u32 = 2;
 const AWAITED: u32 = 3;
+const SHUT: u32 = 4;
 const SET_UP: u32 = 1;
 const RETURNED: u32 = 1;
 const PANICKED: u32 = 2;
@@ -245,29 +259,39 @@ pub(super) fn begin(builder: &mut Builder) -> Result<Identity> {
 
 /// In the parent, the last of a start: hands over what `gift` holds, and lets the child run. `starting` is
 /// the right to start, which ends then. A destructor in the gift that panicked goes on panicking.
+///
+/// # Errors
+/// [`Error::TableFull`] where something could not be handed over. The child has ended then.
 pub(super) fn let_go<R: Outcome, G>(
     child: Child,
     prepared: Prepared,
     gift: G,
     starting: MutexGuard<'_, ()>,
-) -> Process<R> {
+) -> Result<Process<R>> {
     let (something, handed) = hand_over(&prepared, gift);
     // The child has these by now, and its copy alone is to say that it lives.
     drop(prepared);
-    child.report().sheet().open_gate(something);
+    match &something {
+        Ok(something) => child.report().sheet().open_gate(*something),
+        Err(_) => {
+            child.report().sheet().shut_gate();
+            let _ = child.wait();
+        }
+    }
     drop(starting);
-    event!(debug, "started {child}");
     if let Err(panic) = handed {
         std::panic::resume_unwind(panic);
     }
-    Process::new(child)
+    something?;
+    event!(debug, "started {child}");
+    Ok(Process::new(child))
 }
 
 /// In the child: waits until the parent, which has this stamp in `core`, has handed over, and says whether
-/// that was anything; `None`: the parent died before it did.
+/// that was anything; `None`: the parent died before it did, or the child is not to run.
 #[inline]
 pub(super) fn wait_at_gate(sheet: &Sheet, core: &Core, parent: Stamp) -> Option<bool> {
-    sheet.is_open().or_else(|| wait_at_closed_gate(sheet, core, parent))
+    sheet.decision().unwrap_or_else(|| wait_at_closed_gate(sheet, core, parent))
 }
 
 #[cold]
@@ -275,13 +299,13 @@ fn wait_at_closed_gate(sheet: &Sheet, core: &Core, parent: Stamp) -> Option<bool
     let mut doubt = Doubt::default();
     let mut timed_out = false;
     loop {
-        if let Some(handed) = sheet.is_open() {
-            return Some(handed);
+        if let Some(decision) = sheet.decision() {
+            return decision;
         }
         let table = core.table().ok()?;
         let Ok(Some(watch)) = table.watch(parent, timed_out, &mut doubt) else {
             table.pass_on(parent);
-            return sheet.is_open();
+            return sheet.decision().flatten();
         };
         // Relaxed: what was handed over is looked for above; a gate that opens meanwhile is no sleep.
         let _ = sheet.gate.compare_exchange(0, AWAITED, Relaxed, Relaxed);
@@ -291,9 +315,32 @@ fn wait_at_closed_gate(sheet: &Sheet, core: &Core, parent: Stamp) -> Option<bool
     }
 }
 
-/// In the child: runs the closure, writes down what came of it, and gives the exit code.
+/// What a child reports through that ends with its first panic, and the generation that it is of.
+static LAST_WORDS: AtomicPtr<Report> = AtomicPtr::new(std::ptr::null_mut());
+static LAST_WORDS_OF: AtomicU32 = AtomicU32::new(0);
+
+/// In a child that ends with its first panic: tells its parent of that.
+pub(super) fn say_last_words(panic: &Panic) {
+    // Acquire: pairs with the Release in `run`.
+    // SAFETY: null, or what a child has until it ends.
+    let report = unsafe { LAST_WORDS.load(Acquire).as_ref() };
+    if let Some(report) = report
+        // Relaxed: written before the pointer. Not that of a copy which the child has made of itself.
+        && LAST_WORDS_OF.load(Relaxed) == fork::generation()
+    {
+        report.write(PANICKED, &panic.encode());
+    }
+}
+
+/// In the child: runs the closure, writes down what came of it, and gives the exit code. `report` is there
+/// until the child ends.
 pub(super) fn run<F: FnOnce() -> R, R: Outcome>(f: F, report: &Report) -> i32 {
     let generation = fork::generation();
+    if cfg!(panic = "abort") {
+        LAST_WORDS_OF.store(generation, Relaxed);
+        // Release: the report, to the Acquire in `say_last_words`.
+        LAST_WORDS.store(std::ptr::from_ref(report).cast_mut(), Release);
+    }
     // The code of the value's type, too: nothing may unwind into what the parent was at.
     let work = || {
         let result = f();

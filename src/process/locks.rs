@@ -1,24 +1,21 @@
 //! Locks of the standard library that another thread may have when a child is forked, and that nobody
 //! would give back in the child.
 //!
-//! None of them can be tried, only waited for, and to wait for one with another in hand may be for ever:
-//! a thread of the user's may take the two in the other order. So the parent has at most one of the
-//! locks of standard output and error when it forks, and the child takes the rest, first of all. If it
-//! hangs at that, the parent ends it and forks again, with the other lock in hand if it was that one.
-//! The lock of backtraces cannot be had for a fork; where other threads have it nearly all the time, the
-//! child does without backtraces.
+//! None of them can be tried, only waited for, and a thread may keep one for ever, or take two of them in
+//! another order. So the child takes them, first of all. If it hangs at that, the parent ends it and forks
+//! again: with the lock in hand that it was, one at a time, once a thread of its own has found that whoever
+//! has it gives it back. The lock of backtraces cannot be had for a fork; where other threads have it nearly
+//! all the time, the child does without backtraces.
 
 use super::launch::Sheet;
-use super::panics;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::futex;
-use crate::sync::local::AtomicBool;
+use crate::sync::local::{AtomicBool, AtomicU32};
 use crate::sys::{process, setup, time};
 use crate::{Error, Result};
 use std::backtrace::Backtrace;
 use std::io::{self, StderrLock, StdoutLock, Write};
 use std::os::fd::BorrowedFd;
-use std::sync::MutexGuard;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -28,9 +25,10 @@ static NO_BACKTRACES: AtomicBool = AtomicBool::new(false);
 
 /// How far a child has come.
 const RUNS: u32 = 1;
-const HAS_STREAM: u32 = 2;
-const HAS_BACKTRACES: u32 = 3;
-const HAS_ALL: u32 = 4;
+const HAS_OUTPUT: u32 = 2;
+const HAS_ERRORS: u32 = 3;
+const HAS_BACKTRACES: u32 = 4;
+const HAS_ALL: u32 = 5;
 
 /// How many children are tried.
 const TRIES: u32 = 40;
@@ -43,11 +41,18 @@ const START: u64 = 10_000_000_000;
 /// How long a lock is waited for to find out whether it is ever given back.
 const LONG: Duration = Duration::from_millis(500);
 
+/// A stream of the standard library that has a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output = 1,
+    Errors = 2,
+}
+
 /// What is held during a fork.
 #[derive(Debug)]
 pub(super) enum Held {
-    Output { _out: StdoutLock<'static>, _panics: Option<MutexGuard<'static, ()>> },
-    Errors { _errors: StderrLock<'static>, _panics: Option<MutexGuard<'static, ()>> },
+    Output { _lock: StdoutLock<'static> },
+    Errors { _lock: StderrLock<'static> },
 }
 
 /// How children are tried, one after another.
@@ -56,59 +61,55 @@ pub(super) struct Trial {
     tries: u32,
     /// How many hung at the lock of backtraces.
     at_backtraces: u32,
-    with_errors: bool,
+    in_hand: Option<Stream>,
 }
 
-/// What the last start found: which lock to have in hand, and whether backtraces were to be had.
-static WITH_ERRORS: AtomicBool = AtomicBool::new(false);
+/// What the last start found: which lock to have in hand, as the number of its stream, and whether
+/// backtraces were to be had.
+static IN_HAND: AtomicU32 = AtomicU32::new(0);
 static WITHOUT_BACKTRACES: AtomicBool = AtomicBool::new(false);
 
 impl Trial {
-    /// Begins with what proved right the last time.
+    /// Begins with what proved right the last time, as far as that waits for nobody.
     pub(super) fn new() -> Self {
         // Relaxed: hints.
         let without = WITHOUT_BACKTRACES.load(Relaxed);
         let at_backtraces = if without { TRIES_FOR_BACKTRACES - 1 } else { 0 };
-        Trial { tries: 0, at_backtraces, with_errors: WITH_ERRORS.load(Relaxed) }
+        let last = [Stream::Output, Stream::Errors]
+            .into_iter()
+            .find(|stream| *stream as u32 == IN_HAND.load(Relaxed));
+        Trial { tries: 0, at_backtraces, in_hand: last.filter(|stream| is_given_back(*stream)) }
     }
 
-    /// Takes what is held during the next fork. What was printed is not in a buffer then.
-    pub(super) fn hold(&self) -> Held {
-        loop {
-            let held = if self.with_errors {
-                let _ = io::stdout().flush();
-                let errors = io::stderr().lock();
-                panics::hold().map(|_panics| Held::Errors { _errors: errors, _panics })
-            } else {
-                let mut out = io::stdout().lock();
-                panics::hold().map(|_panics| {
-                    let _ = out.flush();
-                    Held::Output { _out: out, _panics }
-                })
-            };
-            match held {
-                Some(held) => return held,
-                // Who prints a panic may wait for what was held.
-                None => process::yield_now(),
+    /// Takes what is held during the next fork.
+    pub(super) fn hold(&self) -> Option<Held> {
+        self.in_hand.map(|stream| match stream {
+            Stream::Output => {
+                let mut lock = io::stdout().lock();
+                let _ = lock.flush();
+                Held::Output { _lock: lock }
             }
-        }
+            Stream::Errors => Held::Errors { _lock: io::stderr().lock() },
+        })
     }
 
-    /// In the child: takes what it needs, or hangs.
+    /// In the child: takes what it needs, or hangs. Ends the child if its parent did not wait for that.
     pub(super) fn take(&self, sheet: &Sheet) {
         let reach = |step| {
             sheet.free.store(step, Relaxed);
             futex::wake(&sheet.free, u32::MAX);
         };
         reach(RUNS);
-        if self.with_errors {
+        if self.in_hand != Some(Stream::Output) {
             let mut out = io::stdout().lock();
-            // What another thread has put into the buffer is its process's to print.
+            // What its parent has put into the buffer is its parent's to print.
             setup::with_no_standard_output(|| drop(out.flush()));
-        } else {
+        }
+        reach(HAS_OUTPUT);
+        if self.in_hand != Some(Stream::Errors) {
             drop(io::stderr().lock());
         }
-        reach(HAS_STREAM);
+        reach(HAS_ERRORS);
         if self.at_backtraces < TRIES_FOR_BACKTRACES {
             drop(Backtrace::force_capture());
         } else {
@@ -149,10 +150,9 @@ impl Trial {
         }
         let patience = PATIENCE.0 << (self.tries / 4).min(16);
         let step = reached(HAS_ALL, patience.min(PATIENCE.1));
-        sheet.free.store(0, Relaxed);
         if step == HAS_ALL {
             // Relaxed: as above.
-            WITH_ERRORS.store(self.with_errors, Relaxed);
+            IN_HAND.store(self.in_hand.map_or(0, |stream| stream as u32), Relaxed);
             WITHOUT_BACKTRACES.store(self.at_backtraces >= TRIES_FOR_BACKTRACES, Relaxed);
             return Ok(true);
         }
@@ -160,34 +160,53 @@ impl Trial {
         if self.tries == TRIES {
             return failed("other threads have locks of the standard library all the time");
         }
-        match step {
-            RUNS if self.with_errors => self.with_errors = false,
-            RUNS if is_given_back() => self.with_errors = true,
-            RUNS => return failed("another thread keeps the lock of standard error"),
-            HAS_STREAM => self.at_backtraces += 1,
-            _ => {}
+        let hung_at = match step {
+            RUNS => Stream::Output,
+            HAS_OUTPUT => Stream::Errors,
+            HAS_ERRORS => {
+                self.at_backtraces += 1;
+                return Ok(false);
+            }
+            _ => return Ok(false),
+        };
+        if is_given_back(hung_at) {
+            self.in_hand = Some(hung_at);
+            return Ok(false);
         }
-        Ok(false)
+        failed(match hung_at {
+            Stream::Output => "another thread keeps the lock of standard output",
+            Stream::Errors => "another thread keeps the lock of standard error",
+        })
     }
 }
 
-/// Whether whoever has the lock of standard error gives it back.
-fn is_given_back() -> bool {
+/// Whether whoever has the lock of a stream gives it back.
+fn is_given_back(stream: Stream) -> bool {
+    /// Whether a thread waits for it: one is enough.
+    static WAITED_FOR: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+    let waited_for = &WAITED_FOR[stream as usize - 1];
+    // Relaxed: no data.
+    if waited_for.swap(true, Relaxed) {
+        return false;
+    }
     let (tell, told) = mpsc::channel();
     let taker = move || {
-        drop(io::stderr().lock());
+        match stream {
+            Stream::Output => drop(io::stdout().lock()),
+            Stream::Errors => drop(io::stderr().lock()),
+        }
+        waited_for.store(false, Relaxed);
         let _ = tell.send(());
     };
-    // Where there is no thread to be had, it is not known, and tried.
-    thread::Builder::new().spawn(taker).is_err() || told.recv_timeout(LONG).is_ok()
+    if thread::Builder::new().spawn(taker).is_err() {
+        // Where there is no thread to be had, it is not known, and tried.
+        waited_for.store(false, Relaxed);
+        return true;
+    }
+    told.recv_timeout(LONG).is_ok()
 }
 
 /// A backtrace, in a process that can take one.
-pub(super) fn backtrace() -> String {
-    if NO_BACKTRACES.load(Relaxed) {
-        "no backtrace: other threads of the parent were taking some when this process was forked"
-            .to_owned()
-    } else {
-        Backtrace::force_capture().to_string()
-    }
+pub(super) fn backtrace() -> Option<Backtrace> {
+    (!NO_BACKTRACES.load(Relaxed)).then(Backtrace::force_capture)
 }

@@ -1,29 +1,31 @@
 //! Panics of children: a line on standard error, and what the parent is told.
 //!
 //! The hook that sees them is installed in the parent, before the first start, since the library's
-//! own lock of hooks could be held by a thread that a child does not have. For that reason, too, no
-//! child is forked while a thread prints a panic ([`hold`]), and children print theirs without the
-//! hook that was there before, which may have locks of its own.
+//! own lock of hooks could be held by a thread that a child does not have. For that reason, too, children
+//! print theirs without the hook that was there before, which may have locks of its own.
 
 use super::identity;
-use super::launch::IN_CHILD;
+use super::launch::{self, IN_CHILD};
 use super::locks;
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
-use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 
-/// Held by a thread that prints a panic or looks where it came from, and during a fork.
-static PRINTING: Mutex<()> = Mutex::new(());
+/// A panic of this thread, in a child. What it came by is put into words only if it is told of: that takes
+/// a thousand times as long as to note it.
+struct Seen {
+    message: String,
+    location: String,
+    backtrace: Option<Backtrace>,
+}
 
 thread_local! {
-    /// Whether this thread has `PRINTING`.
-    static PRINTS: Cell<bool> = const { Cell::new(false) };
-    /// The last panic of this thread, in a child.
-    static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    /// The last one.
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
 /// A panic, in words.
@@ -45,49 +47,57 @@ pub(super) fn watch() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         // A panic in what follows ends the process.
-        let _printing = PRINTING.lock();
-        PRINTS.set(true);
         // Relaxed: set before anything else ran in this process.
-        if IN_CHILD.load(Relaxed) {
-            notice(info)
-        } else {
-            previous(info)
-        }
-        PRINTS.set(false);
+        if IN_CHILD.load(Relaxed) { notice(info) } else { previous(info) }
     }));
-}
-
-/// Keeps other threads from printing a panic; `None`: one does.
-pub(super) fn hold() -> Option<Option<MutexGuard<'static, ()>>> {
-    if PRINTS.get() {
-        return Some(None);
-    }
-    match PRINTING.try_lock() {
-        Ok(guard) => Some(Some(guard)),
-        Err(TryLockError::Poisoned(guard)) => Some(Some(guard.into_inner())),
-        Err(TryLockError::WouldBlock) => None,
-    }
 }
 
 /// In a child: says it, and keeps it for [`what_was`].
 fn notice(info: &PanicHookInfo<'_>) {
     let message = message(info.payload());
     let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let panic = Panic { message, location, backtrace: locks::backtrace() };
-    panic.print();
-    let _ = LAST.try_with(|last| last.replace(Some(panic)));
+    print(&message, &location);
+    let seen = Seen { message, location, backtrace: locks::backtrace() };
+    if cfg!(panic = "abort") {
+        // Nobody comes to ask.
+        launch::say_last_words(&seen.in_words());
+    } else {
+        let _ = LAST.try_with(|last| last.replace(Some(seen)));
+    }
 }
 
 /// In a child: the panic with this payload, which was caught in this thread.
 pub(super) fn what_was(payload: &(dyn Any + Send)) -> Panic {
     let message = message(payload);
     // A hook of the user's may have taken the place of ours; and one panic may hide another.
-    let last = LAST.take().filter(|last| last.message == message);
-    last.unwrap_or_else(|| {
-        let panic = Panic { message, ..Panic::default() };
-        panic.print();
-        panic
-    })
+    match LAST.take().filter(|last| last.message == message) {
+        Some(seen) => seen.in_words(),
+        None => {
+            print(&message, "");
+            Panic { message, ..Panic::default() }
+        }
+    }
+}
+
+impl Seen {
+    fn in_words(self) -> Panic {
+        let Seen { message, location, backtrace } = self;
+        let none = || {
+            "no backtrace: other threads of the parent were taking some when this process was forked"
+                .to_owned()
+        };
+        let backtrace = backtrace.map_or_else(none, |backtrace| backtrace.to_string());
+        Panic { message, location, backtrace }
+    }
+}
+
+/// One line, in one piece.
+fn print(message: &str, location: &str) {
+    let name = identity::current().name().to_owned();
+    let at = if location.is_empty() { "" } else { " at " };
+    let message = message.replace('\n', "\\n");
+    let line = format!("{name} panicked{at}{location}: {message}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 pub(super) fn message(payload: &(dyn Any + Send)) -> String {
@@ -97,15 +107,6 @@ pub(super) fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 impl Panic {
-    /// One line, in one piece.
-    fn print(&self) {
-        let name = identity::current().name().to_owned();
-        let at = if self.location.is_empty() { "" } else { " at " };
-        let message = self.message.replace('\n', "\\n");
-        let line = format!("{name} panicked{at}{}: {message}\n", self.location);
-        let _ = io::stderr().write_all(line.as_bytes());
-    }
-
     /// The three texts, each after its length.
     pub(super) fn encode(&self) -> Vec<u8> {
         let texts = [&self.message, &self.location, &self.backtrace];

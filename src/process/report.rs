@@ -52,11 +52,12 @@ struct Place {
 }
 
 impl Pad {
-    fn new() -> io::Result<Self> {
-        let file = file::memory(c"commons sheets")?;
-        file::reserve(file.as_fd(), 0, PAD as u64)?;
-        file::seal_size(file.as_fd())?;
-        Self::map(file)
+    fn new() -> Result<Self> {
+        let os = |call| Error::os(call, "what children report through");
+        let file = file::memory(c"commons sheets").map_err(os("memfd_create"))?;
+        file::reserve(file.as_fd(), 0, PAD as u64).map_err(os("fallocate"))?;
+        file::seal_size(file.as_fd()).map_err(os("fcntl(F_ADD_SEALS)"))?;
+        Self::map(file).map_err(os("mmap"))
     }
 
     fn map(file: OwnedFd) -> io::Result<Self> {
@@ -96,8 +97,7 @@ impl Report {
         let place = match spare.pop() {
             Some(place) => place,
             None => {
-                let pad =
-                    Box::leak(Box::new(Pad::new().map_err(Error::os("memfd_create", "result"))?));
+                let pad = Box::leak(Box::new(Pad::new()?));
                 let mut sheets = Pad::sheets(pad);
                 let first = sheets.next().expect("a pad has many");
                 sheets.for_each(|sheet| spare.push(sheet));

@@ -55,6 +55,8 @@ pub(super) struct Setup {
     pub(super) limits: Vec<(Resource, u64, Kind)>,
     pub(super) group: Group,
     pub(super) umask: Option<u32>,
+    /// Whether no signal is handled or blocked.
+    pub(super) default_signals: bool,
 }
 
 /// What a step of [`Ready::apply`] does, by its number: that of a stream is its descriptor's.
@@ -95,6 +97,7 @@ pub(super) struct Ready {
     limits: Vec<(Resource, u64, Kind)>,
     group: Group,
     umask: Option<u32>,
+    default_signals: bool,
     /// Whether everything is to stay as it is.
     is_nothing: bool,
 }
@@ -111,6 +114,7 @@ impl Setup {
         ) && self.directory.is_none()
             && self.niceness.is_none()
             && self.affinity.is_none()
+            && !self.default_signals
             && self.limits.is_empty()
             && self.group == Group::Inherited
     }
@@ -180,6 +184,7 @@ impl Setup {
             limits: self.limits,
             group: self.group,
             umask: self.umask,
+            default_signals: self.default_signals,
         })
     }
 }
@@ -232,6 +237,9 @@ impl Ready {
         }
         for (resource, amount, kind) in &self.limits {
             setup::set_limit(*resource, *amount, *kind).map_err(|e| (LIMITS, e))?;
+        }
+        if self.default_signals {
+            setup::set_default_signals();
         }
         Ok(())
     }

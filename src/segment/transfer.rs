@@ -16,7 +16,7 @@
 #![allow(unsafe_code, reason = "places that were put off are behind an atomic pointer")]
 
 use super::{Core, for_each_block};
-use crate::member::{PlaceTaken, Stamp};
+use crate::member::{PARTICIPANTS, PlaceTaken, Stamp};
 use crate::sync::local::{AtomicPtr, AtomicU32, Ordering};
 use crate::sys::fork::{self, PrivateDescriptor};
 use crate::sys::per_process::PerProcess;
@@ -81,6 +81,8 @@ fn leave_known() {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     cores: Vec<(Arc<Core>, Stamp)>,
+    /// Those in which there was no place.
+    full: Vec<Arc<Core>>,
     locks: Vec<PrivateDescriptor>,
     /// The child's epoch, where it is forked.
     epoch: u32,
@@ -88,7 +90,8 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn none() -> Self {
-        Prepared { cores: Vec::new(), locks: Vec::new(), epoch: fork::epoch_of_child() }
+        let (cores, full, locks) = (Vec::new(), Vec::new(), Vec::new());
+        Prepared { cores, full, locks, epoch: fork::epoch_of_child() }
     }
 
     /// Takes a place for one child in every segment with a name in which this process has handles, and,
@@ -111,9 +114,9 @@ impl Prepared {
         let is_first = |core: &Arc<Core>| first.as_ref().is_some_and(|f| Arc::ptr_eq(f, core));
         let used = |core: &Arc<Core>| core.has_handles() && (everywhere || core.is_named());
         for core in known().into_iter().filter(|core| used(core) && !is_first(core)) {
-            match prepared.add(core) {
-                // The child may not be given anything there. If it is, that answers `Forked`.
-                Err(Error::TableFull { .. }) => {}
+            match prepared.add(core.clone()) {
+                // It matters if the child is given anything there.
+                Err(Error::TableFull { .. }) => prepared.full.push(core),
                 other => other?,
             }
         }
@@ -198,7 +201,7 @@ impl Prepared {
         while let Some(seen) = self.cores.iter().position(is_seen) {
             let places = vec![self.cores.swap_remove(seen)];
             let locks = vec![self.locks.swap_remove(seen)];
-            Prepared { cores: places, locks, epoch: self.epoch }.settle();
+            Prepared { cores: places, full: Vec::new(), locks, epoch: self.epoch }.settle();
         }
         PUT_OFF_IN.store(self.epoch, Ordering::Relaxed);
         // Release: to the Acquire in `settle_put_off`. What was there is the parent's.
@@ -225,43 +228,62 @@ impl Prepared {
 struct Heirs {
     /// The segments, and the stamp of the one that gets it in each.
     stamps: Vec<(*const Core, Stamp)>,
+    /// The segments in which it could have been given nothing.
+    full: Vec<*const Core>,
     /// Whether holds and counts are handed over, too: to a child, which has none yet.
     everything: bool,
 }
 
+impl Heirs {
+    const NONE: Heirs = Heirs { stamps: Vec::new(), full: Vec::new(), everything: false };
+}
+
 thread_local! {
-    static HEIRS: RefCell<Heirs> =
-        const { RefCell::new(Heirs { stamps: Vec::new(), everything: false }) };
-    /// Whether anything was handed over.
-    static HANDED: Cell<bool> = const { Cell::new(false) };
+    static HEIRS: RefCell<Heirs> = const { RefCell::new(Heirs::NONE) };
+    /// Whether anything was handed over, and whether anything could not be.
+    static HANDED: Cell<(bool, bool)> = const { Cell::new((false, false)) };
 }
 
 /// In the parent: drops `gift` so that what it holds becomes the child's, and says whether it held
 /// anything. A panic of a destructor is given back.
-pub(crate) fn hand_over<G>(prepared: &Prepared, gift: G) -> (bool, std::thread::Result<()>) {
-    drop_for(&prepared.cores, true, gift)
+///
+/// # Errors
+/// [`Error::TableFull`] where it held something in a segment in which there was no place for the child.
+pub(crate) fn hand_over<G>(
+    prepared: &Prepared,
+    gift: G,
+) -> (Result<bool>, std::thread::Result<()>) {
+    let full = prepared.full.iter().map(Arc::as_ptr).collect();
+    let ((handed, refused), result) = drop_for(&prepared.cores, full, true, gift);
+    let refused = prepared.full.first().filter(|_| refused);
+    let handed = refused.map_or(Ok(handed), |core| {
+        Err(Error::TableFull { name: core.name().to_owned(), capacity: PARTICIPANTS })
+    });
+    (handed, result)
 }
 
 /// Drops `gift` so that the roles that it has become those of a process that has handles of its own to
 /// the same objects already. A panic of a destructor is given back.
 #[cfg(feature = "serde")]
 pub(crate) fn hand_roles_over<G>(to: &[(Arc<Core>, Stamp)], gift: G) -> std::thread::Result<()> {
-    drop_for(to, false, gift).1
+    drop_for(to, Vec::new(), false, gift).1
 }
 
-/// Says, too, whether there was anything to hand over.
+/// Says, too, whether there was anything to hand over, and whether anything could not be.
 fn drop_for<G>(
     to: &[(Arc<Core>, Stamp)],
+    full: Vec<*const Core>,
     everything: bool,
     gift: G,
-) -> (bool, std::thread::Result<()>) {
+) -> ((bool, bool), std::thread::Result<()>) {
     // A destructor of the caller's that panics must not leave this thread handing over.
     let drop = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(gift)));
-    if to.is_empty() {
-        return (false, drop());
+    if to.is_empty() && full.is_empty() {
+        return ((false, false), drop());
     }
     let stamps = to.iter().map(|(core, stamp)| (Arc::as_ptr(core), *stamp)).collect();
-    let outer = (HEIRS.replace(Heirs { stamps, everything }), HANDED.replace(false));
+    let heirs = Heirs { stamps, full, everything };
+    let outer = (HEIRS.replace(heirs), HANDED.replace((false, false)));
     let result = drop();
     HEIRS.set(outer.0);
     (HANDED.replace(outer.1), result)
@@ -281,9 +303,13 @@ fn heir_of(core: &Arc<Core>, gets: impl FnOnce(&Heirs) -> bool) -> Option<Stamp>
     // A thread that drops its handles among its last thread-local values hands nothing over.
     let stamp = HEIRS.try_with(|heirs| {
         let heirs = heirs.borrow();
+        let (handed, refused) = HANDED.get();
+        if heirs.full.contains(&Arc::as_ptr(core)) {
+            HANDED.set((handed, true));
+        }
         let found = heirs.stamps.iter().find(|(known, _)| *known == Arc::as_ptr(core));
         found.filter(|_| gets(&heirs)).map(|(_, stamp)| {
-            HANDED.set(true);
+            HANDED.set((true, refused));
             *stamp
         })
     });

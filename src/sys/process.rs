@@ -41,6 +41,17 @@ pub(crate) fn look(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
     wait_for(pidfd, libc::WNOHANG | libc::WNOWAIT)
 }
 
+/// Whether any child of this process has ended and was not waited for, or there is none.
+pub(crate) fn has_any_ended() -> bool {
+    // SAFETY: all-zero bytes are a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is live for the kernel to fill in.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    // SAFETY: waitid filled in a SIGCHLD siginfo or left the zeroed one as it was.
+    result < 0 || unsafe { info.si_pid() } != 0
+}
+
 fn wait_for(pidfd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<Option<Ended>> {
     // SAFETY: all-zero bytes are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
@@ -153,10 +164,8 @@ pub(crate) fn ended_unwaited(pidfd: BorrowedFd<'_>) -> Option<Ended> {
     })
 }
 
-/// Ends a child that nobody has waited for yet, and takes its status.
-pub(crate) fn end_and_reap(pid: u32) {
-    // SAFETY: takes integers; the id is a child's until it is waited for.
-    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+/// Waits for a child that ends, by its id.
+pub(crate) fn reap(pid: u32) {
     let mut status = 0;
     // SAFETY: `status` is live for the kernel to fill in.
     while unsafe { libc::waitpid(pid as libc::pid_t, &raw mut status, 0) } < 0

@@ -90,7 +90,13 @@ pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
     // SAFETY: takes integers.
     let before = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
     // SAFETY: a string with its end.
-    let nowhere = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    let mut nowhere =
+        unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if nowhere < 0 {
+        // Where there are no devices.
+        // SAFETY: a string with its end.
+        nowhere = unsafe { libc::memfd_create(c"nowhere".as_ptr(), libc::MFD_CLOEXEC) };
+    }
     if before >= 0 && nowhere >= 0 {
         // SAFETY: takes integers.
         unsafe { libc::dup2(nowhere, 1) };
@@ -106,6 +112,25 @@ pub(crate) fn with_no_standard_output(f: impl FnOnce()) {
             super::file::close_raw(fd);
         }
     }
+}
+
+/// Gives every signal that is handled its default action, and blocks none. Nothing of this can fail.
+pub(crate) fn set_default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: all-zero bytes are a valid sigaction: that of the default action.
+        let default: libc::sigaction = unsafe { core::mem::zeroed() };
+        let mut old = default;
+        // SAFETY: `old` is live for the kernel to fill in. What is no signal, or libc's own, is an error.
+        let found = unsafe { libc::sigaction(signal, core::ptr::null(), &raw mut old) };
+        if found == 0 && ![libc::SIG_DFL, libc::SIG_IGN].contains(&old.sa_sigaction) {
+            // SAFETY: `default` is live for the kernel to read.
+            unsafe { libc::sigaction(signal, &raw const default, core::ptr::null_mut()) };
+        }
+    }
+    // SAFETY: all-zero bytes are a valid set: of no signals.
+    let none: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: `none` is live for the kernel to read.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, core::ptr::null_mut()) };
 }
 
 /// Makes a directory the current one.
@@ -199,7 +224,8 @@ pub enum Resource {
     CpuTime,
     /// Bytes of data segment and private memory.
     Data,
-    /// Bytes of a file that it writes. A process that writes more gets SIGXFSZ.
+    /// Bytes of a file that it writes: one in memory, too, which a result of more than 128 bytes is put
+    /// into. A process that writes more gets SIGXFSZ.
     FileSize,
     /// Bytes that it may lock into memory.
     LockedMemory,

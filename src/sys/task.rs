@@ -63,7 +63,7 @@ pub(crate) fn runs_no_more(pid: u32, started: u64) -> bool {
     before.1 == started && exiting >= 1 && count().is_some_and(|after| after.0 <= exiting)
 }
 
-/// How many threads this process has; 1 where /proc does not say.
+/// How many threads this process has. Where it has had several and /proc does not say, 2.
 pub(crate) fn threads() -> usize {
     use std::os::unix::fs::MetadataExt;
     if super::process::has_one_thread() {
@@ -75,5 +75,5 @@ pub(crate) fn threads() -> usize {
         return (links - 2) as usize;
     }
     let stat = fs::read_to_string("/proc/self/stat").ok();
-    stat.and_then(|stat| field(&stat, 20)?.parse().ok()).unwrap_or(1)
+    stat.and_then(|stat| field(&stat, 20)?.parse().ok()).unwrap_or(2)
 }

@@ -482,6 +482,38 @@ impl Entrance {
     }
 }
 
+/// Lets this process have as many descriptors as the machine allows, for more than a thousand
+/// attachments.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live for the kernel to fill in.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is live for the kernel to read.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// A process that takes all places that are left in the table of a segment.
+pub(crate) fn crowd(name: &'static str) -> RawChild {
+    let (mut is_ready, ready) = io::pipe().unwrap();
+    let crowd = raw_fork(move || {
+        raise_descriptor_limit();
+        let mut handles = Vec::new();
+        loop {
+            match commons::Segment::open(name) {
+                Ok(segment) => handles.push(segment),
+                Err(commons::Error::TableFull { .. }) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(handles.len() > 1000);
+        (&ready).write_all(&[1]).unwrap();
+        pause_for_ever()
+    });
+    is_ready.read_exact(&mut [0]).unwrap();
+    crowd
+}
+
 // ---- what a process has ----
 
 /// How many descriptors this process has open. A child is started before, where that is possible, since a

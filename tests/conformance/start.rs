@@ -11,7 +11,7 @@
 //! | START-13 | `process/*` of `benches/rivals` |
 //! | FIN-04 | of Python alone |
 //! | LOG-05 | levels are those of `log`; there are none between them |
-//! | LOG-07 | managers, pools and feeders are not part of this crate |
+//! | LOG-07 | managers and feeders are not part of this crate |
 
 use crate::common::{in_child, watchdog};
 use commons::process::{

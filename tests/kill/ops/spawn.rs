@@ -31,14 +31,22 @@ struct Spawning {
 /// The operations of this file.
 pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
     let of = |subject, daemon| Box::new(Spawning { subject, daemon }) as Box<dyn Operation>;
-    let both = |subject| [of(subject, false), of(subject, true)];
-    [both(Subject::Itself), both(Subject::ItsChild)].into_iter().flatten().collect()
+    let plain = |subject| Box::new(Plain { subject }) as Box<dyn Operation>;
+    let all = |subject| [of(subject, false), of(subject, true), plain(subject)];
+    [all(Subject::Itself), all(Subject::ItsChild)].into_iter().flatten().collect()
+}
+
+fn who(subject: Subject) -> &'static str {
+    if subject == Subject::Itself { "parent" } else { "child" }
 }
 
 impl Operation for Spawning {
     fn name(&self) -> String {
-        let who = if self.subject == Subject::Itself { "parent" } else { "child" };
-        format!("process/spawn-{who}{}", if self.daemon { "-of-daemon" } else { "" })
+        format!(
+            "process/spawn-{}{}",
+            who(self.subject),
+            if self.daemon { "-of-daemon" } else { "" }
+        )
     }
 
     /// The parent found the rings by name, or inherited them itself.
@@ -178,5 +186,73 @@ impl Spawn {
             return complain(Outcome::Lost, format!("{left} requests left, {taken} taken"));
         }
         Ok(())
+    }
+}
+
+/// Starting a child that is handed nothing, and has a result.
+#[derive(Clone, Copy)]
+struct Plain {
+    subject: Subject,
+}
+
+/// What children give.
+const RESULTS: [u64; 2] = [7_000_000_007, 8_000_000_008];
+/// Where the ledger says that the child came to its end.
+const DONE: usize = 1;
+
+impl Operation for Plain {
+    fn name(&self) -> String {
+        format!("process/spawn-plain-{}", who(self.subject))
+    }
+
+    fn stage(&self, _: u32, _: &'static Ledger) -> Result<Box<dyn Case>, Complaint> {
+        // What a family shares is the harness's before anybody forks.
+        drop(spsc::ring::<Small>(1)?);
+        Ok(Box::new(*self))
+    }
+}
+
+impl Case for Plain {
+    fn victim(&mut self, ledger: &'static Ledger) -> Result<(), Complaint> {
+        Process::spawn(|| ())?.join()?;
+        let subject = self.subject;
+        begin();
+        let child = Process::spawn(move || {
+            ledger.notes[RAN].store(1, Relaxed);
+            if subject == Subject::ItsChild {
+                end();
+            }
+            ledger.notes[DONE].store(1, Relaxed);
+            RESULTS[0]
+        })?;
+        if subject == Subject::Itself {
+            end();
+        }
+        match child.join() {
+            Ok(result) if result == RESULTS[0] => {}
+            Err(JoinError::Signaled { signal: 9 }) if subject == Subject::ItsChild => {}
+            other => return complain(Outcome::Lost, format!("the child gave {other:?}")),
+        }
+        // The next one has what this one had, and nothing that it said.
+        match Process::spawn(|| RESULTS[1])?.join()? {
+            result if result == RESULTS[1] => Ok(()),
+            other => complain(Outcome::Twice, format!("the next child gave {other}")),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    fn judge(&mut self, ledger: &'static Ledger) -> Judgement {
+        // A child that was let go does its work, though its parent is gone.
+        let ran = || ledger.notes[RAN].load(Relaxed) != 0;
+        while self.subject == Subject::Itself && ran() && ledger.notes[DONE].load(Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        match Process::spawn(|| RESULTS[1])?.join()? {
+            result if result == RESULTS[1] => Ok(Outcome::Clean),
+            other => complain(Outcome::Twice, format!("the next child gave {other}")),
+        }
     }
 }

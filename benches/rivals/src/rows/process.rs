@@ -48,7 +48,10 @@ pub(crate) fn rows() -> Vec<Row> {
             grain: 1,
             limit: Contender { name: "fork, and two copies", run: bare_large },
             ours: vec![Contender { name: "", run: large_result }],
-            rivals: vec![Contender { name: "procspawn", run: proc_spawn_large }],
+            rivals: vec![
+                Contender { name: "procspawn", run: proc_spawn_large },
+                Contender { name: "Python's Process and Pipe, fork", run: python_large },
+            ],
             absent: &[],
         },
     ]
@@ -144,21 +147,47 @@ fn proc_spawn_large(plan: &Plan) -> Result<f64> {
     })
 }
 
-/// Measured by itself, without what it takes to start the interpreter.
 fn python(_: &Plan) -> Result<f64> {
-    const PROGRAM: &str = "
-import multiprocessing, time
-multiprocessing.set_start_method('fork')
+    in_python(
+        "
 def nothing(): pass
 def one():
     child = multiprocessing.Process(target=nothing)
     child.start()
     child.join()
+",
+    )
+}
+
+fn python_large(_: &Plan) -> Result<f64> {
+    in_python(
+        "
+def large(end): end.send_bytes(bytes([7]) * (1 << 20))
+def one():
+    here, there = multiprocessing.Pipe(False)
+    child = multiprocessing.Process(target=large, args=(there,))
+    child.start()
+    assert len(here.recv_bytes()) == 1 << 20
+    child.join()
+    here.close()
+    there.close()
+",
+    )
+}
+
+/// What a function `one` takes there, without what it takes to start the interpreter.
+fn in_python(one: &str) -> Result<f64> {
+    let program = format!(
+        "
+import multiprocessing, time
+multiprocessing.set_start_method('fork')
+{one}
 for _ in range(10): one()
 begin = time.perf_counter_ns()
 for _ in range(100): one()
 print((time.perf_counter_ns() - begin) / 100)
-";
-    let output = Command::new("python3").args(["-c", PROGRAM]).output()?;
+"
+    );
+    let output = Command::new("python3").args(["-c", &program]).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
