@@ -8,13 +8,13 @@
 
 use super::few::Few;
 use super::identity::Identity;
-use super::outcome::WaitError;
+use super::outcome::{ExitStatus, WaitError};
 #[cfg(feature = "serde")]
 use super::passed::Known;
 use super::report::Report;
 use crate::Result;
 use crate::sys::per_process::PerProcess;
-use crate::sys::process::{self, Ended, signals};
+use crate::sys::process::{self, signals};
 use crate::sys::tether::Tether;
 use crate::sys::{fork, time};
 use std::fmt;
@@ -30,34 +30,6 @@ static CHILDREN: PerProcess<Few<Arc<Record>>> = PerProcess::new();
 
 /// What a child had of which nobody has a handle any more, for the next one.
 static SPARE: PerProcess<Option<Arc<Record>>> = PerProcess::new();
-
-/// How a process ended. Its text is that of [`ExitStatus::code`] with the signal's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitStatus {
-    /// With this code.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-}
-
-impl ExitStatus {
-    /// The exit code, or minus the number of the signal.
-    pub fn code(self) -> i32 {
-        match self {
-            ExitStatus::Exited(code) => code,
-            ExitStatus::Signaled(signal) => -signal,
-        }
-    }
-}
-
-impl From<Ended> for ExitStatus {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Exited(code) => ExitStatus::Exited(code),
-            Ended::Signaled(signal) => ExitStatus::Signaled(signal),
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Record {

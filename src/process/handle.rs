@@ -1,8 +1,8 @@
 //! The handle of a child process and its result.
 
 use super::builder::{Builder, Runnable};
-use super::child::{Child, ExitStatus};
-use super::outcome::{JoinError, Outcome};
+use super::child::Child;
+use super::outcome::{ExitStatus, JoinError, Outcome};
 use crate::Result;
 use std::fmt;
 use std::io;

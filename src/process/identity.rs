@@ -5,7 +5,6 @@
 
 #![allow(unsafe_code, reason = "a forked child takes what its parent made for it")]
 
-use super::child::ExitStatus;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{process, task, time};
 use std::fmt;
@@ -305,14 +304,5 @@ impl Parent {
         let pidfd = process::open(self.pid);
         // Who is alive still had its id when it was opened.
         if self.is_alive() { pidfd.map(Some) } else { Ok(None) }
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExitStatus::Exited(code) => write!(f, "{code}"),
-            ExitStatus::Signaled(signal) => write!(f, "-{}", process::signal_name(*signal)),
-        }
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub(super) const VARIABLE: &str = "COMMONS_CHILD";
 
 /// The first bytes of a letter, and its version.
-const MAGIC: &[u8; 8] = b"commons1";
+const MAGIC: &[u8; 8] = b"commons2";
 /// Where the process id is, and the lengths of the two parts.
 const PID: u64 = 8;
 const LENGTHS: u64 = 16;

@@ -79,7 +79,7 @@ mod setup;
 mod worker;
 
 pub use builder::{Builder, Runnable};
-pub use child::{Child, ExitStatus, active_children};
+pub use child::{Child, active_children};
 pub use end::exit;
 #[cfg(feature = "serde")]
 pub use entry::entry;
@@ -92,7 +92,7 @@ pub use logging::log_to_stderr;
 pub use method::{
     StartMethod, StartMethodError, force_start_method, set_start_method, start_method,
 };
-pub use outcome::{JoinError, Outcome, WaitError};
+pub use outcome::{ExitStatus, JoinError, Outcome, WaitError};
 pub use setup::Resource;
 #[cfg(feature = "serde")]
 pub(crate) use worker::{

@@ -1,8 +1,10 @@
 //! How a child ended, and what it had to say.
 
+use crate::sys::process::{Ended, signal_name};
 #[cfg(feature = "serde")]
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 
 /// What a child process can return: with feature `serde`, everything that serde can take there and
@@ -94,6 +96,43 @@ impl Outcome for () {
 
     fn decode(_: Vec<u8>) -> Result<Self, String> {
         Ok(())
+    }
+}
+
+/// How a process ended. Its text is that of [`ExitStatus::code`] with the signal's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExitStatus {
+    /// With this code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+impl ExitStatus {
+    /// The exit code, or minus the number of the signal.
+    pub fn code(self) -> i32 {
+        match self {
+            ExitStatus::Exited(code) => code,
+            ExitStatus::Signaled(signal) => -signal,
+        }
+    }
+}
+
+impl From<Ended> for ExitStatus {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Exited(code) => ExitStatus::Exited(code),
+            Ended::Signaled(signal) => ExitStatus::Signaled(signal),
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Exited(code) => write!(f, "{code}"),
+            ExitStatus::Signaled(signal) => write!(f, "-{}", signal_name(*signal)),
+        }
     }
 }
 
