@@ -484,6 +484,32 @@ impl Entrance {
 
 // ---- what a process has ----
 
+/// A child of this process, by whatever it was started, as /proc has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InProc {
+    pub(crate) pid: u32,
+    /// `Z`: it has ended and nobody has waited for it.
+    pub(crate) state: char,
+}
+
+/// All children of this process.
+pub(crate) fn children() -> Vec<InProc> {
+    let own = std::process::id();
+    let children = fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
+        let state = fields.next()?.parse().ok()?;
+        (fields.next()?.parse() == Ok(own)).then_some(InProc { pid, state })
+    });
+    children.collect()
+}
+
+/// The children of this process that have ended and that nobody has waited for.
+pub(crate) fn zombies() -> Vec<InProc> {
+    children().into_iter().filter(|child| child.state == 'Z').collect()
+}
+
 /// How many descriptors this process has open. A child is started before, where that is possible, since a
 /// process keeps for the next one what the last one had.
 pub(crate) fn descriptors() -> usize {

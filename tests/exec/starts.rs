@@ -1,6 +1,6 @@
 //! What a child is that was started by exec, and what it is not.
 
-use crate::common::{descriptors, signal};
+use crate::common::{Random, anonymous_bytes, descriptors, mappings, signal, zombies};
 use commons::process::{self, Process, StartMethod, active_children};
 use commons::{Error, ExitStatus, JoinError, Latest, spsc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -409,13 +409,11 @@ fn hundreds_leave_nothing() {
                 assert_eq!(child.join().unwrap(), i);
             }
         }
-        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        (descriptors(), maps)
+        assert_eq!(zombies(), []);
+        (descriptors(), mappings(), anonymous_bytes())
     };
     let before = run(20);
-    let after = run(60);
-    assert_eq!(after.0, before.0);
-    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert_eq!(run(60), before);
     assert!(active_children().is_empty());
 }
 
@@ -452,40 +450,37 @@ fn too_few_descriptors_are_an_error() {
 
 /// How many children the storm starts.
 fn many() -> u32 {
-    std::env::var("COMMONS_STORM").map_or(40, |text| text.parse().expect("a number"))
+    std::env::var("COMMONS_STORM").map_or(1000, |text| text.parse().expect("a number"))
 }
 
 fn killed_at_random_they_leave_nothing() {
-    let mut state = u64::from(std::process::id()) | 1;
-    let mut random = move |limit: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % limit
-    };
+    let mut random = Random::seeded("killed_at_random_they_leave_nothing");
     let push: fn(spsc::Producer<u32>) -> bool = |mut end| end.push(7).is_ok();
+    let (mut done, mut killed) = (0, 0);
     let mut storm = |count: u32| {
         for _ in 0..count {
             let (producer, mut consumer) = spsc::ring(1).unwrap();
             let child = exec().call(push, producer).unwrap();
             // Anywhere between its first instruction and its end.
-            thread::sleep(Duration::from_micros(random(3000)));
+            random.pause(6000);
             child.kill().unwrap();
             match child.join() {
-                Ok(sent) => assert!(sent && consumer.pop().is_ok()),
-                Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                Ok(sent) => {
+                    assert!(sent && consumer.pop().is_ok());
+                    done += 1;
+                }
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => killed += 1,
                 other => panic!("{other:?}"),
             }
             while consumer.pop().is_ok() {}
         }
-        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        (descriptors(), maps)
+        assert_eq!(zombies(), []);
+        (descriptors(), mappings(), anonymous_bytes())
     };
     let before = storm(10);
-    let after = storm(many());
-    assert_eq!(after.0, before.0);
-    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert_eq!(storm(many()), before);
     assert!(active_children().is_empty());
+    assert!(killed > 0 && done > 0, "{killed} were killed, {done} were not");
 }
 
 fn log_04_the_level_and_the_logger_are_inherited() {
