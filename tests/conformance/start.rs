@@ -7,7 +7,7 @@
 //! | START-05, START-06, START-07, START-15 | `tests/exec`: `every_kind_of_object_is_shared`, `objects_are_passed_on`, `what_cannot_be_carried_over_is_an_error`, `it_begins_with_nothing_of_its_parents_memory` |
 //! | START-09, START-10, START-14, START-16 | of Python alone |
 //! | START-11 | there is no fork server |
-//! | START-12 | `tests/process.rs`: `children_start_while_other_threads_print_and_allocate` |
+//! | START-12 | `tests/process.rs`: `children_start_while_other_threads_print_and_allocate`; `tests/surroundings.rs`: `children_start_while_other_threads_do_everything_that_takes_a_lock` |
 //! | START-13 | `process/*` of `benches/rivals` |
 //! | FIN-04 | of Python alone |
 //! | LOG-05 | levels are those of `log`; there are none between them |

@@ -31,6 +31,7 @@ crate::tests! {
     killed_at_random_they_leave_nothing
     log_04_the_level_and_the_logger_are_inherited
     the_variable_alone_makes_no_child
+    it_starts_where_ended_children_are_nobodys
 }
 
 pub(crate) fn exec() -> process::Builder {
@@ -507,4 +508,48 @@ fn the_variable_alone_makes_no_child() {
         let output = output.unwrap();
         assert!(output.status.success() && output.stdout.is_empty(), "{text}: {output:?}");
     }
+}
+
+/// Runs `f` in a process of its own, in which children that end are waited for by the kernel, or by a
+/// thread that waits for all of them.
+fn where_ended_children_are_nobodys(f: fn()) {
+    let ignoring = Process::spawn(move || {
+        // SAFETY: takes integers.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        f();
+    });
+    ignoring.unwrap().join().unwrap();
+    let waiting = Process::spawn(move || {
+        thread::spawn(|| {
+            let mut status = 0;
+            loop {
+                // SAFETY: `status` is live for the kernel to fill in.
+                unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+                thread::yield_now();
+            }
+        });
+        f();
+    });
+    waiting.unwrap().join().unwrap();
+}
+
+fn it_starts_where_ended_children_are_nobodys() {
+    where_ended_children_are_nobodys(|| {
+        for _ in 0..20 {
+            let child = exec().call(reverse, "abc".to_owned()).unwrap();
+            assert_eq!(child.join().unwrap(), "cba");
+            let killed = exec().call(pauses, ()).unwrap();
+            assert!(killed.is_alive());
+            killed.kill().unwrap();
+            match killed.join() {
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                Err(JoinError::Os(error)) => assert!(error.to_string().contains("another wait")),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+fn pauses(_: ()) {
+    crate::common::pause_for_ever();
 }
