@@ -8,8 +8,9 @@ pub(crate) mod filter;
 
 use commons::{ChannelError, Departure, JoinError, Outcome, Process};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
@@ -483,6 +484,28 @@ impl Entrance {
 }
 
 // ---- what a process has ----
+
+/// What the calling process prints on standard error in `f`, and in its children.
+pub(crate) fn errors_of(f: impl FnOnce()) -> String {
+    // SAFETY: the name has its end.
+    let file = unsafe { libc::memfd_create(c"errors".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(file > 2);
+    // SAFETY: just made.
+    let mut file = unsafe { fs::File::from_raw_fd(file) };
+    // SAFETY: takes integers.
+    let before = unsafe { libc::dup(2) };
+    // SAFETY: takes integers.
+    unsafe { libc::dup2(file.as_raw_fd(), 2) };
+    f();
+    // SAFETY: takes integers.
+    unsafe { libc::dup2(before, 2) };
+    // SAFETY: takes integers.
+    unsafe { libc::close(before) };
+    file.rewind().unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
 
 /// A child of this process, by whatever it was started, as /proc has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

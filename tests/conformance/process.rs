@@ -5,11 +5,11 @@
 //! | PROC-07 | a negative timeout does not exist |
 //! | PROC-09 | what is started is another type than what starts it |
 //! | PROC-15, PROC-45 | of Python alone |
-//! | PROC-13, PROC-39 | `tests/process.rs`: `a_panic_says_where_it_was_in_one_line_and_to_the_parent`, `what_was_printed_before_is_printed_once` |
+//! | PROC-13, PROC-39 | `tests/process.rs`: `a_panic_says_where_it_was_in_one_line_and_to_the_parent`; `tests/exec`: `what_goes_wrong_is_a_line_on_standard_error`; `tests/process.rs`: `what_was_printed_before_is_printed_once` |
 //! | PROC-21 | `tests/process.rs`: `its_descriptor_is_readable_when_a_child_has_ended`; what was not started has none, by its type |
 //! | PROC-35 | keys belong to connections between programs, of which there are none |
 //! | PROC-03, PROC-43, PROC-44, PROC-48 | `tests/exec`: `arguments_go_there_and_results_come_back`, `it_has_the_descriptors_that_it_needs_and_no_others`, `another_program_is_refused_and_a_copy_is_not`; `tests/process.rs`: `a_program_that_does_not_say_its_entry_starts_nothing_by_exec` |
-//! | PROC-47 | START-04 and LOG-04; the environment is the parent's or the builder's |
+//! | PROC-47 | START-04, LOG-04, and `tests/exec`: `grandchildren_have_the_environment_the_level_and_the_method` |
 //! | PROC-22 | a handle that is dropped leaves its child running; nothing else closes one |
 //! | PROC-38 | threads end with their process, as everywhere in Rust |
 

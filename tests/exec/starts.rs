@@ -1,6 +1,8 @@
 //! What a child is that was started by exec, and what it is not.
 
-use crate::common::{Random, anonymous_bytes, descriptors, mappings, signal, zombies};
+use crate::common::{
+    Random, anonymous_bytes, descriptors, errors_of, in_child, mappings, signal, zombies,
+};
 use commons::process::{self, Process, StartMethod, active_children};
 use commons::{Error, ExitStatus, JoinError, Latest, spsc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -30,6 +32,8 @@ crate::tests! {
     too_few_descriptors_are_an_error
     killed_at_random_they_leave_nothing
     log_04_the_level_and_the_logger_are_inherited
+    what_goes_wrong_is_a_line_on_standard_error
+    grandchildren_have_the_environment_the_level_and_the_method
     the_variable_alone_makes_no_child
     it_starts_where_ended_children_are_nobodys
 }
@@ -337,19 +341,87 @@ fn tempfile() -> fs::File {
         .unwrap()
 }
 
+/// Where in a program the name is that its linker gave it, if it gave it one of the usual length.
+fn name_of_build(program: &[u8]) -> Option<usize> {
+    let head = [4u32, 20, 3].map(u32::to_ne_bytes);
+    let head = [head.as_flattened(), b"GNU\0"].concat();
+    program.windows(head.len()).position(|window| window == head).map(|at| at + head.len())
+}
+
 fn another_program_is_refused_and_a_copy_is_not() {
     let copy = crate::common::name("copy");
     fs::copy("/proc/self/exe", copy.path()).unwrap();
-    let child = exec().executable(copy.path()).call(reverse, "ab".to_owned()).unwrap();
-    match child.join() {
-        Ok(result) => assert_eq!(result, "ba"),
-        // Where the linker gives programs no name of their own, a copy is another program.
-        Err(JoinError::Exited { code: 1 }) => eprintln!("this linker names no builds"),
-        Err(other) => panic!("{other:?}"),
+    let run = |text: &str| exec().executable(copy.path()).call(reverse, text.to_owned());
+    let mut program = fs::read(copy.path()).unwrap();
+    let joined = run("ab").unwrap().join();
+    match name_of_build(&program) {
+        Some(at) => {
+            assert_eq!(joined.unwrap(), "ba");
+            // The same to the last byte, but for its name.
+            program[at] ^= 1;
+            fs::write(copy.path(), &program).unwrap();
+            let path = copy.path();
+            let errors = in_child(move || {
+                errors_of(|| {
+                    let joined = exec().executable(path).call(reverse, String::new());
+                    let joined = joined.unwrap().join();
+                    assert!(matches!(joined, Err(JoinError::Exited { code: 1 })), "{joined:?}");
+                })
+            });
+            assert!(errors.contains("it runs another program than its parent"), "{errors}");
+        }
+        // A copy is another program then.
+        None => assert!(matches!(joined, Err(JoinError::Exited { code: 1 })), "{joined:?}"),
     }
     let child = exec().executable("/bin/true").call(reverse, String::new()).unwrap();
     let joined = child.join();
     assert!(matches!(joined, Err(JoinError::Exited { code: 0 })), "{joined:?}");
+}
+
+fn what_goes_wrong_is_a_line_on_standard_error() {
+    let errors = in_child(|| {
+        errors_of(|| {
+            let panics = exec().name("first").call(panics, "a\nb".to_owned()).unwrap();
+            assert_eq!(panics.wait().unwrap(), ExitStatus::Exited(1));
+            let fails = exec().name("second").call(|_: Back| (), Back).unwrap();
+            assert_eq!(fails.wait().unwrap(), ExitStatus::Exited(1));
+        })
+    });
+    let [panicked, failed] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+    assert!(panicked.starts_with(&format!("first panicked at {}:", file!())), "{panicked}");
+    assert!(panicked.ends_with(": a\\nb!"), "{panicked}");
+    assert!(
+        failed.starts_with("second: its argument could not be made of what came: "),
+        "{failed}"
+    );
+}
+
+/// The variable of the test, the level of messages and the method of the process, `depth` further down.
+fn inherited(depth: u32) -> (Option<String>, usize, StartMethod) {
+    if depth > 0 {
+        return Process::call(inherited, depth - 1).unwrap().join().unwrap();
+    }
+    #[cfg(feature = "log")]
+    let level = log::max_level() as usize;
+    #[cfg(not(feature = "log"))]
+    let level = 0;
+    (std::env::var("COMMONS_TEST").ok(), level, process::start_method())
+}
+
+fn grandchildren_have_the_environment_the_level_and_the_method() {
+    #[cfg(feature = "log")]
+    process::log_to_stderr(log::LevelFilter::Error).unwrap();
+    let level = if cfg!(feature = "log") { 1 } else { 0 };
+    for (method, builder) in [
+        (StartMethod::Exec, exec()),
+        // A child of one that was forked is forked.
+        (StartMethod::Fork, StartMethod::Fork.builder()),
+    ] {
+        let found = builder.env("COMMONS_TEST", "handed on").call(inherited, 2).unwrap();
+        assert_eq!(found.join().unwrap(), (Some("handed on".to_owned()), level, method));
+    }
+    #[cfg(feature = "log")]
+    process::log_to_stderr(log::LevelFilter::Off).unwrap();
 }
 
 fn nested(depth: u32) -> u32 {
@@ -551,5 +623,6 @@ fn it_starts_where_ended_children_are_nobodys() {
 }
 
 fn pauses(_: ()) {
+    crate::common::die_after(300);
     crate::common::pause_for_ever();
 }
