@@ -6,17 +6,17 @@
 mod common;
 
 use common::{
-    child, descriptors, end_with, in_child, mappings, pause_for_ever, signal, wait_until_asleep,
-    watchdog, watchdog_of,
+    child, children, descriptors, end_with, in_child, mappings, pause_for_ever, signal,
+    wait_until_asleep, watchdog, watchdog_of, zombies,
 };
 use commons::process::{self, Builder, Resource, StartMethod};
-use commons::spsc::{Ring, duplex, ring};
+use commons::spsc::{Consumer, Ring, duplex, ring};
 use commons::{Error, ExitStatus, JoinError, Process, Segment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -398,22 +398,6 @@ fn somebody_elses_wait_does_not_lose_the_result() {
 
 // ---- nothing is left ----
 
-/// The states of this process's children, as /proc gives them: `Z` has ended and was not reaped.
-fn children() -> Vec<String> {
-    let own = std::process::id().to_string();
-    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        entry.file_name().to_str()?.parse::<u32>().ok()?;
-        fs::read_to_string(entry.path().join("stat")).ok()
-    });
-    stats
-        .filter_map(|stat| {
-            let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
-            let (state, parent) = (fields.next()?, fields.next()?);
-            (parent == own).then(|| state.to_owned())
-        })
-        .collect()
-}
-
 #[test]
 fn children_that_nobody_joins_are_reaped_by_and_by() {
     let _watchdog = watchdog();
@@ -438,7 +422,7 @@ fn children_that_nobody_joins_are_reaped_by_and_by() {
         // One that has ended when its handle goes is reaped there and then.
         let process = Process::spawn(|| ()).unwrap();
         while !readable(process.as_fd(), Duration::from_secs(1)) {}
-        assert_eq!(children(), ["Z"]);
+        assert_eq!(zombies().len(), 1);
         drop(process);
         assert!(children().is_empty());
     });
@@ -525,40 +509,97 @@ fn a_child_that_cannot_be_started_is_an_error_and_leaves_nothing() {
     println!("{outcome}");
 }
 
+/// Runs `f` under a limit of this process's own.
+fn limited<R>(resource: libc::__rlimit_resource_t, limit: u64, f: impl FnOnce() -> R) -> R {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `before` is live for the kernel to fill in.
+    assert_eq!(unsafe { libc::getrlimit(resource, &raw mut before) }, 0);
+    let under = libc::rlimit { rlim_cur: limit, ..before };
+    // SAFETY: `under` is live for the kernel to read.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const under) }, 0);
+    let result = f();
+    // SAFETY: `before` is live for the kernel to read.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const before) }, 0);
+    result
+}
+
 #[test]
 fn too_few_descriptors_are_an_error_and_no_panic() {
     let _watchdog = watchdog();
-    in_child(|| {
+    let [started, refused] = in_child(|| {
         Process::spawn(|| ()).unwrap().join().unwrap();
         let before = descriptors();
-        for spare in 0..12 {
-            // Those in use are not all low: the limit is on the number of the next.
-            let mut fillers = Vec::new();
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: `limit` is live for the kernel to fill in.
-            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-            let old = limit;
-            limit.rlim_cur = 64;
-            // SAFETY: `limit` is live for the kernel to read.
-            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-            while let Ok(file) = fs::File::open("/dev/null") {
-                fillers.push(file);
-            }
-            fillers.truncate(fillers.len().saturating_sub(spare));
-            match Process::spawn(|| 1u8) {
-                Ok(process) => assert_eq!(process.join().unwrap(), 1),
-                Err(error) => {
-                    assert!(matches!(error, Error::Os { .. } | Error::Process { .. }), "{error}");
+        let mut counts = [0, 0];
+        for (spare, keeps) in (0..12).flat_map(|spare| [(spare, false), (spare, true)]) {
+            // One that nobody has waited for keeps what the next would have had.
+            let kept = keeps.then(|| Process::spawn(|| ()).unwrap());
+            let started = limited(libc::RLIMIT_NOFILE, 64, || {
+                // Those in use are not all low: the limit is on the number of the next.
+                let open = |_: ()| fs::File::open("/dev/null").ok();
+                let mut fillers: Vec<_> = std::iter::repeat(()).map_while(open).collect();
+                fillers.truncate(fillers.len() - spare);
+                Process::builder().daemon().spawn(|| 1u8)
+            });
+            match started {
+                Ok(process) => {
+                    assert_eq!(process.join().unwrap(), 1);
+                    counts[0] += 1;
                 }
+                Err(Error::Os { source, .. } | Error::Process { source, .. }) => {
+                    assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{source}");
+                    counts[1] += 1;
+                }
+                Err(other) => panic!("{other:?}"),
             }
-            drop(fillers);
-            // SAFETY: `old` is live for the kernel to read.
-            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) };
+            kept.map(Process::join).transpose().unwrap();
+            assert_eq!(children(), []);
         }
-        assert!(children().is_empty());
         Process::spawn(|| ()).unwrap().join().unwrap();
-        assert_eq!(descriptors(), before);
+        assert!(descriptors() <= before + 2, "{} after {before}", descriptors());
+        counts
     });
+    assert!(started > 0 && refused > 0, "{started} started, {refused} refused");
+}
+
+#[test]
+fn too_little_memory_is_an_error_that_says_so_and_leaves_nothing() {
+    let _watchdog = watchdog();
+    let held = || (descriptors(), mappings(), common::anonymous_bytes());
+    // Each in a process that has not yet taken what some hundred children at a time need.
+    let round = |spare: u64| {
+        in_child(move || {
+            let before = held();
+            let sizes = fs::read_to_string("/proc/self/statm").unwrap();
+            let pages: u64 = sizes.split(' ').next().unwrap().parse().unwrap();
+            let mut started = Vec::with_capacity(600);
+            let mut error = None;
+            limited(libc::RLIMIT_AS, (pages + spare) * 4096, || {
+                while error.is_none() && started.len() < 600 {
+                    match Process::builder().daemon().spawn(|| 1u8) {
+                        Ok(process) => started.push(process),
+                        Err(other) => error = Some(other),
+                    }
+                }
+            });
+            let count = started.len();
+            for process in started {
+                assert_eq!(process.join().unwrap(), 1);
+            }
+            assert_eq!(children(), []);
+            match error {
+                None => assert_eq!(count, 600),
+                Some(Error::Os { source, .. } | Error::Process { source, .. }) => {
+                    assert_eq!(source.raw_os_error(), Some(libc::ENOMEM), "{source}");
+                    assert!(count > 0 && held() == before, "{count}: {:?}, {before:?}", held());
+                }
+                Some(other) => panic!("{other:?}"),
+            }
+            count
+        })
+    };
+    let counts = [0, 1, 15, 16, 17, 40, 1000].map(round);
+    assert!(counts[0] < 600 && counts[6] == 600, "{counts:?}");
+    println!("{counts:?}");
 }
 
 // ---- starting ----
@@ -729,38 +770,78 @@ fn a_closed_standard_input_is_nobody_elses() {
     });
 }
 
-/// How many children the storms start.
-fn many() -> u32 {
-    std::env::var("COMMONS_STORM").map_or(60, |text| text.parse().expect("a number"))
+/// How many children a storm starts: `default`, or the environment's number.
+fn many(default: u32) -> u32 {
+    std::env::var("COMMONS_STORM").map_or(default, |text| text.parse().expect("a number"))
 }
 
 /// Numbers that look random, from a seed that is printed.
-fn random() -> impl FnMut(u32) -> u32 {
-    let mut state = std::env::var("COMMONS_SEED").map_or_else(
-        |_| {
-            u64::from(std::process::id()) << 32
-                | u64::from(Instant::now().elapsed().subsec_nanos() | 1)
-        },
-        |text| text.parse().expect("a number"),
-    );
-    println!("COMMONS_SEED={state}");
-    move |limit| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) as u32 % limit
+fn random(test: &str) -> impl FnMut(u32) -> u32 + use<> {
+    let mut random = common::Random::seeded(test);
+    move |limit| random.below(u64::from(limit)) as u32
+}
+
+/// Kills children of a process at random, those that it is about to start among them, until this is
+/// dropped. It is a child of that process, too.
+fn killer(seed: u64) -> common::Child<()> {
+    let victims = std::process::id();
+    let mut random = common::Random::of(seed);
+    child(move || {
+        let own = std::process::id();
+        loop {
+            let lists =
+                fs::read_dir(format!("/proc/{victims}/task")).into_iter().flatten().flatten();
+            let lists =
+                lists.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+            let lists: String = lists.collect();
+            let all = lists.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+            let all: Vec<u32> = all.filter(|pid| *pid != own).collect();
+            if !all.is_empty() {
+                kill_child(all[random.below(all.len() as u64) as usize], victims);
+            }
+            random.pause(400);
+        }
+    })
+}
+
+/// Kills a process if it is a child of `parent`, and nobody that has its number by now.
+fn kill_child(pid: u32, parent: u32) {
+    // SAFETY: takes integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32;
+    if fd < 0 {
+        return;
+    }
+    // SAFETY: just opened.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let of = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1));
+    if of == Some(&parent.to_string()) {
+        let (nothing, call) = (std::ptr::null::<libc::siginfo_t>(), libc::SYS_pidfd_send_signal);
+        // SAFETY: no information asks for that of a plain signal.
+        unsafe { libc::syscall(call, fd.as_raw_fd(), libc::SIGKILL, nothing, 0) };
     }
 }
 
 #[test]
 fn children_that_are_killed_at_random_leave_nothing() {
     let _watchdog = watchdog_of(600);
-    let (many, mut random) = (many(), random());
-    in_child(move || {
+    let (many, mut random) = (many(1000), random("killed children"));
+    let said = in_child(move || {
+        let (mut refused, mut killed) = (0, 0);
+        let mut end = |(process, mut consumer): (Process<Result<(), ()>>, Consumer<u32>)| {
+            match process.join() {
+                Ok(sent) => assert!(sent.is_ok() && consumer.pop().is_ok()),
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => killed += 1,
+                other => panic!("{other:?}"),
+            }
+            // It is told of the end, whatever it was.
+            while consumer.pop().is_ok() {}
+        };
         let mut storm = |count: u32| {
+            let killer = killer(u64::from(random(u32::MAX)));
             let mut running = Vec::new();
             for i in 0..count {
-                let (producer, consumer) = ring::<u32>(2).unwrap();
+                let (mut end_of_child, consumer) = ring::<u32>(2).unwrap();
                 let mut builder = Process::builder();
                 if random(3) == 0 {
                     builder = builder.daemon();
@@ -768,45 +849,51 @@ fn children_that_are_killed_at_random_leave_nothing() {
                 if random(3) == 0 {
                     builder = builder.niceness(1).current_dir("/");
                 }
-                let mut end = producer;
-                let process = builder.spawn(move || end.push(i).map_err(|_| ())).unwrap();
+                let started = builder.spawn(move || end_of_child.push(i).map_err(|_| ()));
+                let process = match started {
+                    Ok(process) => process,
+                    Err(Error::Process { what: "setting up the child", .. }) => {
+                        refused += 1;
+                        continue;
+                    }
+                    Err(other) => panic!("{other:?}"),
+                };
                 for _ in 0..random(2000) {
                     std::hint::spin_loop();
                 }
-                if random(2) == 0 {
+                if random(4) == 0 {
                     process.kill().unwrap();
                 }
                 running.push((process, consumer));
-                if random(4) == 0 {
-                    running.swap_remove(random(running.len() as u32) as usize);
+                let at = random(running.len() as u32) as usize;
+                match random(4) {
+                    0 => drop(running.swap_remove(at)),
+                    1 | 2 if running.len() > 20 => end(running.swap_remove(at)),
+                    _ => {}
                 }
             }
-            for (process, mut consumer) in running {
-                match process.join() {
-                    Ok(sent) => assert!(sent.is_ok() && consumer.pop().is_ok()),
-                    Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
-                    other => panic!("{other:?}"),
-                }
-                // It is told of the end, whatever it was.
-                while consumer.pop().is_ok() {}
-            }
+            running.into_iter().for_each(&mut end);
+            drop(killer);
             for child in commons::process::active_children() {
                 child.wait().unwrap();
             }
-            assert!(children().is_empty(), "{:?}", children());
-            (descriptors(), mappings())
+            // Not one, whoever has lost sight of it.
+            assert_eq!(children(), []);
+            (descriptors(), mappings(), common::anonymous_bytes())
         };
-        let before = storm(20);
+        let before = storm(50);
         let after = storm(many);
-        assert_eq!(after.0, before.0);
-        assert!(after.1 <= before.1 + 4, "{after:?} after {before:?}");
+        assert_eq!(after, before);
+        (refused, killed)
     });
+    println!("(refused, killed): {said:?}");
+    assert!(said.1 > many / 8, "{said:?}");
 }
 
 #[test]
 fn parents_that_are_killed_while_they_start_children_leave_none_that_hangs() {
     let _watchdog = watchdog_of(600);
-    let (many, mut random) = (many().div_ceil(4), random());
+    let (many, mut random) = (many(1000).div_ceil(4), random("killed parents"));
     in_child(move || {
         // Whoever is left has the writing end.
         let (mut reader, writer) = io::pipe().unwrap();
@@ -835,6 +922,7 @@ fn parents_that_are_killed_while_they_start_children_leave_none_that_hangs() {
         drop(writer);
         // The end of the file: daemons and half started children are gone.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        assert_eq!(children(), []);
     });
 }
 

@@ -66,11 +66,16 @@ impl<R: Outcome> Process<R> {
     /// give the child [the default actions](Builder::default_signals).
     ///
     /// # What does not compile
-    /// A guard is its thread's, and a child would have a copy that guards nothing:
+    /// Each of these has a twin that does, and differs in the one thing. A guard
+    /// is its thread's, and a child would have a copy that guards nothing:
     /// ```compile_fail,E0277
     /// let mutex = commons::Mutex::new(0u64).unwrap();
     /// let mut guard = Box::leak(Box::new(mutex)).lock().unwrap();
     /// commons::Process::spawn(move || *guard += 1);
+    /// ```
+    /// ```
+    /// let mut number = Box::new(0u64); // No guard.
+    /// commons::Process::spawn(move || *number += 1);
     /// ```
     /// What is borrowed through a guard would be there twice, without the lock:
     /// ```compile_fail,E0597
@@ -79,16 +84,34 @@ impl<R: Outcome> Process<R> {
     /// let value = &mut *guard;
     /// commons::Process::spawn(move || *value += 1);
     /// ```
-    /// So would a loan of items in place:
+    /// ```
+    /// # let mutex = commons::Mutex::new(0u64).unwrap();
+    /// # let mut guard = Box::leak(Box::new(mutex)).lock().unwrap();
+    /// let mut value = *guard; // Copied.
+    /// # drop(guard);
+    /// commons::Process::spawn(move || value += 1);
+    /// ```
+    /// So would a loan of items in place, though all that it borrows is there for ever:
     /// ```compile_fail,E0277
-    /// let (_producer, mut consumer) = commons::spsc::ring::<u64>(4).unwrap();
-    /// let loan = consumer.peek(1).unwrap();
+    /// let (mut producer, consumer) = commons::spsc::ring::<u64>(4).unwrap();
+    /// producer.push(7).unwrap();
+    /// let loan = Box::leak(Box::new(consumer)).peek(1).unwrap();
+    /// commons::Process::spawn(move || loan[0]);
+    /// ```
+    /// ```
+    /// # let (mut producer, consumer) = commons::spsc::ring::<u64>(4).unwrap();
+    /// # producer.push(7).unwrap();
+    /// let loan = Box::leak(Box::new(consumer)).peek(1).unwrap().to_vec(); // Copied.
     /// commons::Process::spawn(move || loan[0]);
     /// ```
     /// And a child outlives whatever its parent's stack has ([`Process::spawn_borrowing`]):
     /// ```compile_fail,E0373
     /// let word = "word".to_owned();
     /// commons::Process::spawn(|| word.len());
+    /// ```
+    /// ```
+    /// let word = "word".to_owned();
+    /// commons::Process::spawn(move || word.len()); // Moved.
     /// ```
     /// What types cannot prevent, such as an end in a `static`, is an error at run time:
     /// [`Error::Forked`](crate::Error::Forked).
@@ -158,6 +181,9 @@ impl<R: Outcome> Process<R> {
     /// ```compile_fail,E0308
     /// let more = 1;
     /// commons::Process::call(|number: u64| number + more, 1);
+    /// ```
+    /// ```
+    /// commons::Process::call(|number: u64| number + 1, 1);
     /// ```
     ///
     /// # Errors

@@ -8,8 +8,9 @@ pub(crate) mod filter;
 
 use commons::{ChannelError, Departure, JoinError, Outcome, Process};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
@@ -515,6 +516,54 @@ pub(crate) fn crowd(name: &'static str) -> RawChild {
 }
 
 // ---- what a process has ----
+
+/// What the calling process prints on standard error in `f`, and in its children.
+pub(crate) fn errors_of(f: impl FnOnce()) -> String {
+    // SAFETY: the name has its end.
+    let file = unsafe { libc::memfd_create(c"errors".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(file > 2);
+    // SAFETY: just made.
+    let mut file = unsafe { fs::File::from_raw_fd(file) };
+    // SAFETY: takes integers.
+    let before = unsafe { libc::dup(2) };
+    // SAFETY: takes integers.
+    unsafe { libc::dup2(file.as_raw_fd(), 2) };
+    f();
+    // SAFETY: takes integers.
+    unsafe { libc::dup2(before, 2) };
+    // SAFETY: takes integers.
+    unsafe { libc::close(before) };
+    file.rewind().unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A child of this process, by whatever it was started, as /proc has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InProc {
+    pub(crate) pid: u32,
+    /// `Z`: it has ended and nobody has waited for it.
+    pub(crate) state: char,
+}
+
+/// All children of this process.
+pub(crate) fn children() -> Vec<InProc> {
+    let own = std::process::id();
+    let children = fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
+        let state = fields.next()?.parse().ok()?;
+        (fields.next()?.parse() == Ok(own)).then_some(InProc { pid, state })
+    });
+    children.collect()
+}
+
+/// The children of this process that have ended and that nobody has waited for.
+pub(crate) fn zombies() -> Vec<InProc> {
+    children().into_iter().filter(|child| child.state == 'Z').collect()
+}
 
 /// How many descriptors this process has open. A child is started before, where that is possible, since a
 /// process keeps for the next one what the last one had.

@@ -5,15 +5,18 @@
 //! | PROC-07 | a negative timeout does not exist |
 //! | PROC-09 | what is started is another type than what starts it |
 //! | PROC-15, PROC-45 | of Python alone |
-//! | PROC-13, PROC-39 | `tests/process.rs`: `a_panic_says_where_it_was_in_one_line_and_to_the_parent`, `what_was_printed_before_is_printed_once` |
+//! | PROC-13, PROC-39 | `tests/process.rs`: `a_panic_says_where_it_was_in_one_line_and_to_the_parent`; `tests/exec`: `what_goes_wrong_is_a_line_on_standard_error`; `tests/process.rs`: `what_was_printed_before_is_printed_once` |
 //! | PROC-21 | `tests/process.rs`: `its_descriptor_is_readable_when_a_child_has_ended`; what was not started has none, by its type |
 //! | PROC-35 | keys belong to connections between programs, of which there are none |
 //! | PROC-03, PROC-43, PROC-44, PROC-48 | `tests/exec`: `arguments_go_there_and_results_come_back`, `it_has_the_descriptors_that_it_needs_and_no_others`, `another_program_is_refused_and_a_copy_is_not`; `tests/process.rs`: `a_program_that_does_not_say_its_entry_starts_nothing_by_exec` |
-//! | PROC-47 | START-04 and LOG-04; the environment is the parent's or the builder's |
+//! | PROC-47 | START-04, LOG-04, and `tests/exec`: `grandchildren_have_the_environment_the_level_and_the_method` |
 //! | PROC-22 | a handle that is dropped leaves its child running; nothing else closes one |
 //! | PROC-38 | threads end with their process, as everywhere in Rust |
 
-use crate::common::{Child, child, descriptors, in_child, pause_for_ever, signal, watchdog};
+use crate::common::{
+    Child, anonymous_bytes, child, children, descriptors, in_child, mappings, open_descriptors,
+    pause_for_ever, signal, watchdog, zombies,
+};
 use commons::process::{self, Process, Runnable, active_children};
 use commons::{ExitStatus, JoinError, spsc};
 use std::collections::BTreeSet;
@@ -135,8 +138,7 @@ fn proc_10_only_the_parent_waits() {
 
 /// Whether a child has ended and was not reaped.
 fn is_zombie(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| stat.rsplit(')').next().unwrap().starts_with(" Z"))
+    zombies().iter().any(|child| child.pid == pid)
 }
 
 #[test]
@@ -402,13 +404,26 @@ fn proc_46_a_signal_does_not_end_a_join() {
 
 #[test]
 fn proc_49_nested_children_know_nothing_of_their_parents() {
-    fn below(depth: u32) -> bool {
-        let fresh = active().is_empty();
-        let deeper = || Process::spawn(move || below(depth - 1)).unwrap().join().unwrap();
-        fresh && (depth == 0 || deeper())
+    type Counts = (usize, usize, u64);
+    fn below(depth: u32) -> Vec<Counts> {
+        assert!(active().is_empty() && children().is_empty());
+        if depth == 0 {
+            return Vec::new();
+        }
+        let mut all = Process::spawn(move || below(depth - 1)).unwrap().join().unwrap();
+        assert!(active().is_empty() && children().is_empty());
+        all.push((open_descriptors(), mappings(), anonymous_bytes()));
+        all
     }
     let _watchdog = watchdog();
-    assert!(in_child(|| below(8)));
+    let counts = in_child(|| below(12));
+    // A fork inherits what its parent and its siblings tell each other through: two descriptors and a
+    // mapping of each generation, and no more of a later one than of an earlier one.
+    for pair in counts.windows(2) {
+        let [below, above] = [pair[0], pair[1]];
+        assert!(below.0 <= above.0 + 2 && below.1 <= above.1 + 1, "{counts:?}");
+        assert_eq!(below.2, above.2, "{counts:?}");
+    }
 }
 
 #[test]

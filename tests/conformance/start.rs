@@ -4,24 +4,22 @@
 //! | id | why there is no test, or what differs |
 //! |---|---|
 //! | START-03 | a builder is a context: `StartMethod::builder`; shared objects need none |
-//! | START-05, START-06, START-07, START-15 | `tests/exec`: `every_kind_of_object_is_shared`, `objects_are_passed_on`, `what_cannot_be_carried_over_is_an_error`, `it_begins_with_nothing_of_its_parents_memory` |
+//! | START-05, START-06, START-07, START-15 | `tests/exec`: `every_kind_of_object_is_shared`, `objects_are_passed_on`, `what_cannot_be_carried_over_is_an_error`, `what_goes_wrong_is_a_line_on_standard_error`, `it_begins_with_nothing_of_its_parents_memory` |
 //! | START-09, START-10, START-14, START-16 | of Python alone |
 //! | START-11 | there is no fork server |
-//! | START-12 | `tests/process.rs`: `children_start_while_other_threads_print_and_allocate` |
+//! | START-12 | `tests/process.rs`: `children_start_while_other_threads_print_and_allocate`; `tests/surroundings.rs`: `children_start_while_other_threads_do_everything_that_takes_a_lock` |
 //! | START-13 | `process/*` of `benches/rivals` |
 //! | FIN-04 | of Python alone |
 //! | LOG-05 | levels are those of `log`; there are none between them |
 //! | LOG-07 | managers and feeders are not part of this crate |
 
-use crate::common::{in_child, watchdog};
+use crate::common::{errors_of, in_child, watchdog};
 use commons::process::{
     self, Finalizer, Process, StartMethod, StartMethodError, force_start_method, set_start_method,
     start_method,
 };
 use commons::{Error, ExitStatus, Mutex, spsc};
-use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::io;
 use std::thread;
 
 #[test]
@@ -195,28 +193,6 @@ fn start_12_a_fork_beside_threads_can_be_refused() {
     });
 }
 
-/// What the calling process prints on standard error in `f`, and in its children.
-fn errors_of(f: impl FnOnce()) -> String {
-    // SAFETY: the name has its end.
-    let file = unsafe { libc::memfd_create(c"errors".as_ptr(), libc::MFD_CLOEXEC) };
-    assert!(file > 2);
-    // SAFETY: just made.
-    let mut file = unsafe { File::from_raw_fd(file) };
-    // SAFETY: takes integers.
-    let before = unsafe { libc::dup(2) };
-    // SAFETY: takes integers.
-    unsafe { libc::dup2(file.as_raw_fd(), 2) };
-    f();
-    // SAFETY: takes integers.
-    unsafe { libc::dup2(before, 2) };
-    // SAFETY: takes integers.
-    unsafe { libc::close(before) };
-    file.rewind().unwrap();
-    let mut text = String::new();
-    file.read_to_string(&mut text).unwrap();
-    text
-}
-
 #[cfg(feature = "log")]
 mod logging {
     use super::*;
@@ -295,22 +271,32 @@ mod logging {
             let text = lines(|| {
                 process::log_to_stderr(LevelFilter::Info).unwrap();
                 let parent = Process::builder().name("parent").spawn(|| {
-                    process::Process::builder()
-                        .name("a")
-                        .daemon()
-                        .spawn(|| {
-                            loop {
-                                thread::park();
-                            }
-                        })
-                        .map(|_: Process<()>| ())
-                        .unwrap();
-                    Process::builder().name("b").spawn(|| ()).map(|_| ()).unwrap();
+                    let (end, mut other) = spsc::ring::<()>(1).unwrap();
+                    let daemon = move || {
+                        let _held = end;
+                        loop {
+                            thread::park();
+                        }
+                    };
+                    let daemon = Process::builder().name("a").daemon().spawn(daemon);
+                    daemon.map(|_: Process<()>| ()).unwrap();
+                    // It ends when the daemon has, which is asked to before it is waited for.
+                    let child = move || assert!(other.pop().is_err());
+                    drop(Process::builder().name("b").spawn(child).unwrap());
                 });
                 parent.unwrap().join().unwrap();
+                process::log_to_stderr(LevelFilter::Off).unwrap();
             });
-            let said = |line: &str| assert!(text.iter().any(|l| l == line), "{line}: {text:?}");
-            said("[INFO/parent] terminates daemon a");
+            let of_parent: Vec<_> =
+                text.iter().filter_map(|line| line.strip_prefix("[INFO/parent] ")).collect();
+            let expected = [
+                "child process runs its closure",
+                "process shuts down",
+                "terminates daemon a",
+                "joins child b",
+                "process exits with exit code 0",
+            ];
+            assert_eq!(of_parent, expected, "{text:?}");
         });
     }
 

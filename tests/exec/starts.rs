@@ -1,6 +1,8 @@
 //! What a child is that was started by exec, and what it is not.
 
-use crate::common::{descriptors, signal};
+use crate::common::{
+    Random, anonymous_bytes, descriptors, errors_of, in_child, mappings, signal, zombies,
+};
 use commons::process::{self, Process, StartMethod, active_children};
 use commons::{Error, ExitStatus, JoinError, Latest, spsc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -30,7 +32,10 @@ crate::tests! {
     too_few_descriptors_are_an_error
     killed_at_random_they_leave_nothing
     log_04_the_level_and_the_logger_are_inherited
+    what_goes_wrong_is_a_line_on_standard_error
+    grandchildren_have_the_environment_the_level_and_the_method
     the_variable_alone_makes_no_child
+    it_starts_where_ended_children_are_nobodys
 }
 
 pub(crate) fn exec() -> process::Builder {
@@ -336,19 +341,87 @@ fn tempfile() -> fs::File {
         .unwrap()
 }
 
+/// Where in a program the name is that its linker gave it, if it gave it one of the usual length.
+fn name_of_build(program: &[u8]) -> Option<usize> {
+    let head = [4u32, 20, 3].map(u32::to_ne_bytes);
+    let head = [head.as_flattened(), b"GNU\0"].concat();
+    program.windows(head.len()).position(|window| window == head).map(|at| at + head.len())
+}
+
 fn another_program_is_refused_and_a_copy_is_not() {
     let copy = crate::common::name("copy");
     fs::copy("/proc/self/exe", copy.path()).unwrap();
-    let child = exec().executable(copy.path()).call(reverse, "ab".to_owned()).unwrap();
-    match child.join() {
-        Ok(result) => assert_eq!(result, "ba"),
-        // Where the linker gives programs no name of their own, a copy is another program.
-        Err(JoinError::Exited { code: 1 }) => eprintln!("this linker names no builds"),
-        Err(other) => panic!("{other:?}"),
+    let run = |text: &str| exec().executable(copy.path()).call(reverse, text.to_owned());
+    let mut program = fs::read(copy.path()).unwrap();
+    let joined = run("ab").unwrap().join();
+    match name_of_build(&program) {
+        Some(at) => {
+            assert_eq!(joined.unwrap(), "ba");
+            // The same to the last byte, but for its name.
+            program[at] ^= 1;
+            fs::write(copy.path(), &program).unwrap();
+            let path = copy.path();
+            let errors = in_child(move || {
+                errors_of(|| {
+                    let joined = exec().executable(path).call(reverse, String::new());
+                    let joined = joined.unwrap().join();
+                    assert!(matches!(joined, Err(JoinError::Exited { code: 1 })), "{joined:?}");
+                })
+            });
+            assert!(errors.contains("it runs another program than its parent"), "{errors}");
+        }
+        // A copy is another program then.
+        None => assert!(matches!(joined, Err(JoinError::Exited { code: 1 })), "{joined:?}"),
     }
     let child = exec().executable("/bin/true").call(reverse, String::new()).unwrap();
     let joined = child.join();
     assert!(matches!(joined, Err(JoinError::Exited { code: 0 })), "{joined:?}");
+}
+
+fn what_goes_wrong_is_a_line_on_standard_error() {
+    let errors = in_child(|| {
+        errors_of(|| {
+            let panics = exec().name("first").call(panics, "a\nb".to_owned()).unwrap();
+            assert_eq!(panics.wait().unwrap(), ExitStatus::Exited(1));
+            let fails = exec().name("second").call(|_: Back| (), Back).unwrap();
+            assert_eq!(fails.wait().unwrap(), ExitStatus::Exited(1));
+        })
+    });
+    let [panicked, failed] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+    assert!(panicked.starts_with(&format!("first panicked at {}:", file!())), "{panicked}");
+    assert!(panicked.ends_with(": a\\nb!"), "{panicked}");
+    assert!(
+        failed.starts_with("second: its argument could not be made of what came: "),
+        "{failed}"
+    );
+}
+
+/// The variable of the test, the level of messages and the method of the process, `depth` further down.
+fn inherited(depth: u32) -> (Option<String>, usize, StartMethod) {
+    if depth > 0 {
+        return Process::call(inherited, depth - 1).unwrap().join().unwrap();
+    }
+    #[cfg(feature = "log")]
+    let level = log::max_level() as usize;
+    #[cfg(not(feature = "log"))]
+    let level = 0;
+    (std::env::var("COMMONS_TEST").ok(), level, process::start_method())
+}
+
+fn grandchildren_have_the_environment_the_level_and_the_method() {
+    #[cfg(feature = "log")]
+    process::log_to_stderr(log::LevelFilter::Error).unwrap();
+    let level = if cfg!(feature = "log") { 1 } else { 0 };
+    for (method, builder) in [
+        (StartMethod::Exec, exec()),
+        // A child of one that was forked is forked.
+        (StartMethod::Fork, StartMethod::Fork.builder()),
+    ] {
+        let found = builder.env("COMMONS_TEST", "handed on").call(inherited, 2).unwrap();
+        assert_eq!(found.join().unwrap(), (Some("handed on".to_owned()), level, method));
+    }
+    #[cfg(feature = "log")]
+    process::log_to_stderr(log::LevelFilter::Off).unwrap();
 }
 
 fn nested(depth: u32) -> u32 {
@@ -409,13 +482,11 @@ fn hundreds_leave_nothing() {
                 assert_eq!(child.join().unwrap(), i);
             }
         }
-        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        (descriptors(), maps)
+        assert_eq!(zombies(), []);
+        (descriptors(), mappings(), anonymous_bytes())
     };
     let before = run(20);
-    let after = run(60);
-    assert_eq!(after.0, before.0);
-    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert_eq!(run(60), before);
     assert!(active_children().is_empty());
 }
 
@@ -452,40 +523,37 @@ fn too_few_descriptors_are_an_error() {
 
 /// How many children the storm starts.
 fn many() -> u32 {
-    std::env::var("COMMONS_STORM").map_or(40, |text| text.parse().expect("a number"))
+    std::env::var("COMMONS_STORM").map_or(1000, |text| text.parse().expect("a number"))
 }
 
 fn killed_at_random_they_leave_nothing() {
-    let mut state = u64::from(std::process::id()) | 1;
-    let mut random = move |limit: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % limit
-    };
+    let mut random = Random::seeded("killed_at_random_they_leave_nothing");
     let push: fn(spsc::Producer<u32>) -> bool = |mut end| end.push(7).is_ok();
+    let (mut done, mut killed) = (0, 0);
     let mut storm = |count: u32| {
         for _ in 0..count {
             let (producer, mut consumer) = spsc::ring(1).unwrap();
             let child = exec().call(push, producer).unwrap();
             // Anywhere between its first instruction and its end.
-            thread::sleep(Duration::from_micros(random(3000)));
+            random.pause(6000);
             child.kill().unwrap();
             match child.join() {
-                Ok(sent) => assert!(sent && consumer.pop().is_ok()),
-                Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                Ok(sent) => {
+                    assert!(sent && consumer.pop().is_ok());
+                    done += 1;
+                }
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => killed += 1,
                 other => panic!("{other:?}"),
             }
             while consumer.pop().is_ok() {}
         }
-        let maps = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-        (descriptors(), maps)
+        assert_eq!(zombies(), []);
+        (descriptors(), mappings(), anonymous_bytes())
     };
     let before = storm(10);
-    let after = storm(many());
-    assert_eq!(after.0, before.0);
-    assert!(after.1 <= before.1 + 2, "{after:?} after {before:?}");
+    assert_eq!(storm(many()), before);
     assert!(active_children().is_empty());
+    assert!(killed > 0 && done > 0, "{killed} were killed, {done} were not");
 }
 
 fn log_04_the_level_and_the_logger_are_inherited() {
@@ -512,4 +580,49 @@ fn the_variable_alone_makes_no_child() {
         let output = output.unwrap();
         assert!(output.status.success() && output.stdout.is_empty(), "{text}: {output:?}");
     }
+}
+
+/// Runs `f` in a process of its own, in which children that end are waited for by the kernel, or by a
+/// thread that waits for all of them.
+fn where_ended_children_are_nobodys(f: fn()) {
+    let ignoring = Process::spawn(move || {
+        // SAFETY: takes integers.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        f();
+    });
+    ignoring.unwrap().join().unwrap();
+    let waiting = Process::spawn(move || {
+        thread::spawn(|| {
+            let mut status = 0;
+            loop {
+                // SAFETY: `status` is live for the kernel to fill in.
+                unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+                thread::yield_now();
+            }
+        });
+        f();
+    });
+    waiting.unwrap().join().unwrap();
+}
+
+fn it_starts_where_ended_children_are_nobodys() {
+    where_ended_children_are_nobodys(|| {
+        for _ in 0..20 {
+            let child = exec().call(reverse, "abc".to_owned()).unwrap();
+            assert_eq!(child.join().unwrap(), "cba");
+            let killed = exec().call(pauses, ()).unwrap();
+            assert!(killed.is_alive());
+            killed.kill().unwrap();
+            match killed.join() {
+                Err(JoinError::Signaled { signal: libc::SIGKILL }) => {}
+                Err(JoinError::Os(error)) => assert!(error.to_string().contains("another wait")),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+fn pauses(_: ()) {
+    crate::common::die_after(300);
+    crate::common::pause_for_ever();
 }
