@@ -9,7 +9,7 @@ mod common;
 use common::{Random, child, children, in_child, pause_for_ever, watchdog, watchdog_of};
 use commons::process;
 use commons::spsc::ring;
-use commons::{ExitStatus, JoinError, Process};
+use commons::{Error, ExitStatus, JoinError, Process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -287,6 +287,21 @@ fn pause() {
     pause_for_ever();
 }
 
+/// What a start fails with where a setting cannot be made.
+fn refused() -> Vec<String> {
+    let refused =
+        (0..100).map(|_| match Process::builder().current_dir("/nowhere/at/all").spawn(|| ()) {
+            Err(error @ Error::Process { what: "setting the child's directory", .. }) => {
+                error.to_string()
+            }
+            other => format!("{other:?}"),
+        });
+    let mut refused: Vec<_> = refused.collect();
+    refused.sort();
+    refused.dedup();
+    refused
+}
+
 #[test]
 fn children_start_and_are_joined_where_the_program_ignores_their_ends() {
     let _watchdog = watchdog();
@@ -323,6 +338,19 @@ fn children_start_and_are_joined_where_another_thread_waits_for_all() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_made_is_the_error_whoever_waits() {
+    let _watchdog = watchdog();
+    let problems = in_child(|| beside_a_wait(refused));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let problems = in_child(|| {
+        // SAFETY: takes integers.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        refused()
+    });
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
 fn no_process_is_signalled_by_its_number() {
     let _watchdog = watchdog();
     for ignored in [false, true] {
@@ -332,6 +360,7 @@ fn no_process_is_signalled_by_its_number() {
                 // SAFETY: takes integers.
                 unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
             }
+            beside_a_wait(refused);
             beside_a_wait(starts_whoever_waits);
         });
     }
@@ -461,4 +490,45 @@ fn a_child_runs_no_exit_handler_of_its_parent() {
     reader.read_to_string(&mut text).unwrap();
     assert!(matches!(parent.join(), Err(JoinError::Exited { code: 0 })));
     assert_eq!(text, "end;own;own;");
+}
+
+/// Starts children that run `f`, beside threads that do `work` all the time.
+fn beside_threads(work: fn(), f: fn()) {
+    in_child(move || {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _stops = Stop(&stop);
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Relaxed) {
+                        work();
+                    }
+                });
+            }
+            let parent = std::process::id();
+            for _ in 0..50 {
+                let child = Process::spawn(move || {
+                    common::end_with(parent);
+                    f();
+                });
+                child.unwrap().join().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_child_changes_its_environment_though_threads_of_its_parent_read_theirs() {
+    let _watchdog = watchdog_of(30);
+    beside_threads(
+        || drop(std::env::var("PATH")),
+        // SAFETY: the child has one thread.
+        || unsafe { std::env::set_var("COMMONS_TEST_CHILD", "set") },
+    );
+}
+
+#[test]
+fn a_child_takes_a_backtrace_though_threads_of_its_parent_take_theirs() {
+    let _watchdog = watchdog_of(30);
+    beside_threads(|| drop(in_a_backtrace()), || drop(in_a_backtrace()));
 }

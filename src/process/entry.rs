@@ -21,7 +21,7 @@ use crate::member::Stamp;
 use crate::segment::{self, Prepared};
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
 use crate::sys::image::Image;
-use crate::sys::tether::tether;
+use crate::sys::tether::{Collar, tether};
 use crate::sys::{exec, process, setup};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -149,21 +149,22 @@ where
     let arguments: Vec<OsString> =
         builder.arguments.unwrap_or_else(|| std::env::args_os().collect());
     let prepare = move || {
-        letter::sign(fd)?;
-        if let Some(collar) = &collar {
-            collar.fasten()?;
+        let tied = || collar.as_ref().map_or(Ok(()), Collar::fasten);
+        let ready = letter::sign(fd).and_then(|()| tied()).map_err(|error| (u32::MAX / 2, error));
+        // It says so and ends. As an error of the standard library's, that would be waited for, and nobody
+        // may be left to wait for.
+        if !sheet.say_set_up(ready.and_then(|()| setup.apply())) {
+            process::exit_now(1);
         }
-        let set_up = setup.apply();
-        let error = set_up.as_ref().err().and_then(|(_, error)| error.raw_os_error());
-        sheet.say_set_up(set_up);
-        error.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
+        Ok(())
     };
     let started = exec::start(&program, &arguments, environment, kept, prepared.locks(), prepare);
     drop(processes);
-    let pid = started.map_err(|source| {
-        let what = "fork and exec";
-        sheet.setup_failure().unwrap_or(Error::Process { what, source })
-    })?;
+    let pid = started.map_err(failed("fork and exec"))?;
+    if let Some(failure) = sheet.setup_failure() {
+        process::reap(pid);
+        return Err(failure);
+    }
     let pidfd = process::open(pid).map_err(|source| {
         sheet.shut_gate();
         process::reap(pid);

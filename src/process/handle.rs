@@ -58,7 +58,8 @@ impl<R: Outcome> Process<R> {
     /// instant, in a library or of your own, it stays locked in the child for ever: that of another
     /// allocator than libc's, too, and that of standard input while a thread reads. Locks of this
     /// crate, of libc's allocator, of standard output and error, of the environment and of backtraces are
-    /// taken care of. Start children before threads where you can, or use [`Process::call`] by exec.
+    /// taken care of; but beside threads that take backtraces nearly all the time, a child may hang at one
+    /// that it takes itself. Start children before threads where you can, or use [`Process::call`] by exec.
     ///
     /// # Signals
     /// The child has the signal handlers and the mask of the calling thread. A handler that writes to a pipe

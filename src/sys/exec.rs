@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "runs between fork and exec")]
 
 use super::fork::{self, PrivateDescriptor};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -26,6 +27,11 @@ pub(crate) fn start(
     locks: &[PrivateDescriptor],
     mut prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<u32> {
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    // Asked first, since the standard library takes it for impossible that it cannot wait for a child that
+    // does not find its program.
+    // SAFETY: a live string.
+    super::check(unsafe { libc::access(path.as_ptr(), libc::X_OK) })?;
     let mut command = Command::new(program);
     if let Some((own, rest)) = arguments.split_first() {
         command.arg0(own).args(rest);
@@ -94,7 +100,6 @@ const SEALS: libc::c_int = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL
 
 /// What the kernel calls this process in its lists.
 pub(crate) fn set_short_name(name: &OsStr) {
-    use std::os::unix::ffi::OsStrExt;
     let mut short = [0u8; 16];
     for (to, from) in short[..15].iter_mut().zip(name.as_bytes()) {
         *to = *from;

@@ -34,11 +34,10 @@ impl Environment {
     }
 }
 
-/// Takes a variable out of the environment, in a process that has one thread so far.
-#[cfg(feature = "serde")]
+/// Takes a variable out of the environment, in a process that has one thread.
 pub(crate) fn forget_variable(name: &str) {
-    // SAFETY: no other thread reads or writes the environment: `main` has only begun, as the
-    // documentation of the only caller asks.
+    // SAFETY: no other thread reads or writes the environment: `main` has only begun, as its caller's
+    // documentation asks, or the process has one thread.
     unsafe { std::env::remove_var(name) };
 }
 

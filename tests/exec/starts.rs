@@ -36,6 +36,7 @@ crate::tests! {
     grandchildren_have_the_environment_the_level_and_the_method
     the_variable_alone_makes_no_child
     it_starts_where_ended_children_are_nobodys
+    a_setting_that_cannot_be_made_is_the_error_where_ended_children_are_nobodys
 }
 
 pub(crate) fn exec() -> process::Builder {
@@ -625,4 +626,15 @@ fn it_starts_where_ended_children_are_nobodys() {
 fn pauses(_: ()) {
     crate::common::die_after(300);
     crate::common::pause_for_ever();
+}
+
+fn a_setting_that_cannot_be_made_is_the_error_where_ended_children_are_nobodys() {
+    where_ended_children_are_nobodys(|| {
+        for _ in 0..20 {
+            match exec().current_dir("/nowhere").call(reverse, String::new()) {
+                Err(Error::Process { what: "setting the child's directory", .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
 }
