@@ -223,8 +223,8 @@ impl Builder {
 
     /// Gives the child the default action of every signal that this process handles, and blocks none of them.
     ///
-    /// Signals that this process ignores stay ignored, as by exec. Without this, a forked child has the
-    /// handlers of its parent, and either kind of child its mask.
+    /// Signals that this process ignores stay ignored. Without this, a forked child has the handlers and the
+    /// mask of the thread that starts it. One that is started by exec has neither in any case.
     pub fn default_signals(mut self) -> Self {
         self.setup.default_signals = true;
         self

@@ -175,7 +175,7 @@ pub enum JoinError {
         /// What deserialisation said.
         problem: String,
     },
-    /// The operating system would not say. A [`WaitError`](super::WaitError) may be inside.
+    /// The operating system would not say. A [`WaitError`] may be inside.
     #[error("waiting for the child failed: {0}")]
     Os(#[from] io::Error),
 }
