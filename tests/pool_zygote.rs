@@ -447,7 +447,9 @@ fn the_zygote_is_killed_at_every_state_of_its_life() {
         // Until the pool has everything, one is like the other.
         let begin = if end == End::Join { 0 } else { life.last_sleep() };
         let changing: Vec<_> = life.changing.into_iter().filter(|&stop| stop >= begin).collect();
-        let changes = look_closely(end, &changing, most, &mut common);
+        // In another life the workers may be at something else, and a call more or less is made.
+        let mut lives = (0..10).map(|_| look_closely(end, &changing, most, &mut common));
+        let changes = lives.find(|changes| changes.len() >= WORKERS).expect("changes of memory");
         let first = begin + random.below(every) as usize;
         let calls = (first..life.stops.len()).step_by(every as usize).map(|stop| (stop, 0));
         let around = changing.iter().flat_map(|&stop| [(stop, 0), (stop + 1, 0)]);
@@ -458,7 +460,6 @@ fn the_zygote_is_killed_at_every_state_of_its_life() {
             life.stops.len() - begin,
             changes.len()
         );
-        assert!(changes.len() >= WORKERS, "{changing:?}, {changes:?}");
     }
     let mut outcomes: BTreeMap<_, usize> = BTreeMap::new();
     points.into_iter().for_each(|(end, at)| *outcomes.entry(kill_at(end, at)).or_default() += 1);

@@ -7,7 +7,7 @@ use crate::segment::{Geometry, Mapping, block_at};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::local::AtomicU32;
 use crate::sys::fork::{self, PrivateDescriptor};
-use crate::sys::{process, task};
+use crate::sys::{process, time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -81,7 +81,7 @@ impl Membership {
         let pid = std::process::id();
         let entry = membership.entry();
         entry.namespace.store(process::pid_namespace(), Relaxed);
-        entry.started.store(task::start_time(pid).unwrap_or(0), Relaxed);
+        entry.ran_at.store(time::ticks(), Relaxed);
         // Release: who reads the id finds what goes with it.
         entry.pid.store(pid, Release);
         membership

@@ -37,8 +37,9 @@ pub(crate) struct Participant {
     pub(crate) pid: AtomicU32,
     /// The pid namespace that the id is counted in. Written by the tenant.
     pub(crate) namespace: AtomicU64,
-    /// When the process started, in ticks since boot. Written by the tenant.
-    pub(crate) started: AtomicU64,
+    /// A moment at which it ran already, in clock ticks since boot: who has its id and started later is
+    /// another. Written by the tenant.
+    pub(crate) ran_at: AtomicU64,
     /// The tenant's beacon: see [`super::beacon`].
     pub(crate) beacon: RobustWord,
 }
@@ -115,7 +116,7 @@ impl<'a> Table<'a> {
             })?;
             entry.pid.store(0, Relaxed);
             entry.namespace.store(0, Relaxed);
-            entry.started.store(0, Relaxed);
+            entry.ran_at.store(0, Relaxed);
             entry.beacon.word.store(0, Relaxed);
             // Release: the swept place, to the Acquire of whoever meets the new stamp.
             entry.generation.store(generation, Release);
@@ -149,7 +150,7 @@ impl<'a> Table<'a> {
         let pid = entry.pid.load(Relaxed);
         Ok(pid != 0
             && entry.namespace.load(Relaxed) == sys::process::pid_namespace()
-            && sys::task::runs_no_more(pid, entry.started.load(Relaxed)))
+            && sys::task::runs_no_more(pid, entry.ran_at.load(Relaxed)))
     }
 
     /// The process id of a stamp as its own pid namespace counts; `None`: unknown by now.

@@ -9,8 +9,8 @@
 
 use super::heap::NewObject;
 use super::{Attachment, Core};
-use crate::sync::local::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sys::{fork, process};
+use crate::sync::local::{AtomicPtr, Ordering};
+use crate::sys::process::pid_namespace;
 use crate::{Error, Result};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -28,22 +28,6 @@ struct Chunk {
 
 /// The newest chunk. Chunks are never unmapped.
 static NEWEST: AtomicPtr<Chunk> = AtomicPtr::new(core::ptr::null_mut());
-
-/// The pid namespace of this process, and the fork epoch in which it was asked for.
-static NAMESPACE: AtomicU64 = AtomicU64::new(0);
-static ASKED_IN: AtomicU32 = AtomicU32::new(0);
-
-fn namespace() -> u64 {
-    let epoch = fork::epoch();
-    // Acquire: pairs with the Release below. A process stays in the namespace it began in.
-    if ASKED_IN.load(Ordering::Acquire) == epoch {
-        return NAMESPACE.load(Ordering::Relaxed);
-    }
-    let namespace = process::pid_namespace();
-    NAMESPACE.store(namespace, Ordering::Relaxed);
-    ASKED_IN.store(epoch, Ordering::Release);
-    namespace
-}
 
 /// Makes an object that goes when its last handle in a living process goes.
 pub(crate) fn make_in_arena(
@@ -75,7 +59,7 @@ fn in_some_chunk<R>(mut use_it: impl FnMut(&'static Arc<Core>) -> Result<R>) -> 
         // SAFETY: null, or a chunk that was leaked for good.
         while let Some(chunk) = unsafe { at.as_ref() } {
             // A parent's may be of another pid namespace, in which this process has no locks.
-            if chunk.core.geometry().namespace != namespace() {
+            if chunk.core.geometry().namespace != pid_namespace() {
                 at = chunk.older;
                 continue;
             }

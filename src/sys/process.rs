@@ -2,16 +2,45 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
-use crate::sync::local::{AtomicU8, Ordering::Relaxed};
+use super::fork;
+use super::hot::Hot;
+use crate::sync::local::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::local::{AtomicU8, AtomicU32, AtomicU64};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::sync::OnceLock;
 
+/// What a process knows of its pid namespace.
+struct Namespace {
+    /// The fork epoch in which it was asked for, and the process's id.
+    epoch: AtomicU32,
+    pid: AtomicU32,
+    inode: AtomicU64,
+}
+
+// SAFETY: zeros are atomics.
+static NAMESPACE: Hot<Namespace> = unsafe { Hot::new() };
+
 /// The inode of this process's pid namespace, which tells equal pids of different namespaces apart;
-/// 0 where /proc does not say.
+/// 0 where /proc does not say. It is asked for once: a process stays in the namespace it began in.
 pub(crate) fn pid_namespace() -> u64 {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino())
+    let (known, epoch) = (NAMESPACE.placed(), fork::epoch());
+    // Acquire: pairs with the Release below.
+    if known.epoch.load(Acquire) == epoch {
+        return known.inode.load(Relaxed);
+    }
+    // A child has its parent's, if it sees its parent: that of another namespace has no id here.
+    let is_parents = known.epoch.load(Relaxed) != 0 && parent_id() == known.pid.load(Relaxed);
+    if !is_parents {
+        let inode = std::fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino());
+        known.inode.store(inode, Relaxed);
+    }
+    known.pid.store(std::process::id(), Relaxed);
+    // Release: the inode. Threads that do this at the same time store the same.
+    known.epoch.store(epoch, Release);
+    known.inode.load(Relaxed)
 }
 
 /// A descriptor for a process, which stays that process's when its id is used again.

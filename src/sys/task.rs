@@ -39,7 +39,10 @@ pub(crate) fn command(pid: u32) -> Option<String> {
 /// Exact for a process that is ended as a whole. A process whose threads start and end others while
 /// this looks could in theory be misread: so it may speed up the news of a death, and never decide
 /// who owns what.
-pub(crate) fn runs_no_more(pid: u32, started: u64) -> bool {
+///
+/// `ran_at`: a moment at which it ran already, in clock ticks since boot. Who has its id and started later is
+/// another.
+pub(crate) fn runs_no_more(pid: u32, ran_at: u64) -> bool {
     let count = || -> Option<(u64, u64)> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         Some((field(&stat, 20)?.parse().ok()?, field(&stat, 22)?.parse().ok()?))
@@ -60,7 +63,7 @@ pub(crate) fn runs_no_more(pid: u32, started: u64) -> bool {
     };
     let Some(before) = count() else { return false };
     let Some(exiting) = exiting() else { return false };
-    before.1 == started && exiting >= 1 && count().is_some_and(|after| after.0 <= exiting)
+    before.1 <= ran_at && exiting >= 1 && count().is_some_and(|after| after.0 <= exiting)
 }
 
 /// How many threads this process has. Where it has had several and /proc does not say, 2.
