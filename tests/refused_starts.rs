@@ -53,6 +53,42 @@ fn a_stream_that_another_thread_keeps_is_an_error_and_no_hang() {
 }
 
 #[test]
+fn a_child_that_hangs_and_that_no_descriptor_is_left_for_is_an_error_and_no_hang() {
+    let _watchdog = watchdog();
+    in_child(|| {
+        Process::spawn(|| ()).unwrap().join().unwrap();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is live for the kernel to fill in.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        limit.rlim_cur = 64;
+        let mut without = 0;
+        while_kept(
+            || io::stderr().lock(),
+            || {
+                // SAFETY: `limit` is live for the kernel to read.
+                unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+                let mut fillers = Vec::new();
+                while let Ok(file) = std::fs::File::open("/dev/null") {
+                    fillers.push(file);
+                }
+                for _ in 0..8 {
+                    let Err(Error::Process { what, .. } | Error::Os { call: what, .. }) =
+                        Process::spawn(|| ())
+                    else {
+                        panic!("it has everything");
+                    };
+                    without += u32::from(what == "pidfd_open");
+                    fillers.pop();
+                }
+            },
+        );
+        assert!(without > 0, "there always was a descriptor");
+        assert!(process::active_children().is_empty());
+        Process::spawn(|| ()).unwrap().join().unwrap();
+    });
+}
+
+#[test]
 fn what_a_parent_with_threads_has_printed_is_printed_once() {
     let _watchdog = watchdog();
     let (mut reader, writer) = io::pipe().unwrap();

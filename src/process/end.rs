@@ -1,8 +1,9 @@
 //! The end of a process.
 //!
 //! One that ends in an orderly way first asks its daemons to end, then waits for its other children,
-//! and then sees to it that the daemons have ended; around that, finalizers have their turn. libc's exit handlers do that where `exit` is
-//! called, in a forked child also, which inherits the handler and has its own list of children.
+//! and then sees to it that the daemons have ended; around that, finalizers have their turn. libc's exit
+//! handlers do that where `exit` is called, in a forked child also, which inherits the handler and has its
+//! own list of children.
 
 #![allow(unsafe_code, reason = "a static is placed where forks write")]
 

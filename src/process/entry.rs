@@ -17,6 +17,7 @@ use super::outcome::Outcome;
 use super::panics;
 use super::passed;
 use super::report::Report;
+use super::setup::NO_STEP;
 use crate::member::Stamp;
 use crate::segment::{self, Prepared};
 use crate::sync::local::{AtomicBool, Ordering::Relaxed};
@@ -150,7 +151,7 @@ where
         builder.arguments.unwrap_or_else(|| std::env::args_os().collect());
     let prepare = move || {
         let tied = || collar.as_ref().map_or(Ok(()), Collar::fasten);
-        let ready = letter::sign(fd).and_then(|()| tied()).map_err(|error| (u32::MAX / 2, error));
+        let ready = letter::sign(fd).and_then(|()| tied()).map_err(|error| (NO_STEP, error));
         // It says so and ends. As an error of the standard library's, that would be waited for, and nobody
         // may be left to wait for.
         if !sheet.say_set_up(ready.and_then(|()| setup.apply())) {
@@ -166,8 +167,7 @@ where
         return Err(failure);
     }
     let pidfd = process::open(pid).map_err(|source| {
-        sheet.shut_gate();
-        process::reap(pid);
+        launch::give_up(&child, pid);
         Error::Process { what: "pidfd_open", source }
     })?;
     launch::let_go(child.born(pid, pidfd), prepared, argument, starting)

@@ -36,7 +36,7 @@ use crate::sys::tether::tether;
 use crate::sys::{process, task};
 use crate::{Error, Result};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 /// Starts a child that runs `f`.
 pub(super) fn start<F, R>(mut builder: Builder, f: F) -> Result<Process<R>>
@@ -129,8 +129,7 @@ where
             }
             Ok(Side::Parent { child: pid }) => {
                 let pidfd = process::open(pid).map_err(|source| {
-                    sheet.shut_gate();
-                    process::reap(pid);
+                    launch::give_up(&child, pid);
                     Error::Process { what: "pidfd_open", source }
                 })?;
                 let passed =
@@ -138,23 +137,17 @@ where
                 if matches!(passed, Ok(true)) {
                     break (pid, pidfd);
                 }
-                end(pidfd.as_fd());
+                launch::end(pidfd.as_fd());
                 passed?;
                 sheet.clear();
             }
         }
     };
     if !plain && let Err(error) = sheet.wait_for_setup(pidfd.as_fd()) {
-        end(pidfd.as_fd());
+        launch::end(pidfd.as_fd());
         return Err(error);
     }
     launch::let_go(child.born(pid, pidfd), prepared, f, starting)
-}
-
-/// Ends a child that is not to run.
-fn end(child: BorrowedFd<'_>) {
-    let _ = process::signal(child, process::signals::KILL);
-    let _ = process::wait(child, true);
 }
 
 /// Says that a fork copies one thread of several, the first time that somebody listens.

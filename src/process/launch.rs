@@ -10,7 +10,7 @@
 )]
 
 use super::builder::Builder;
-use super::child::{Child, active_children};
+use super::child::{Child, Unborn, active_children};
 use super::handle::Process;
 use super::identity::{self, Identity};
 use super::outcome::{JoinError, Outcome};
@@ -31,7 +31,7 @@ use crate::sys::{fork, process, robust, time};
 use crate::{Error, Result};
 use std::any::Any;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 
@@ -93,8 +93,8 @@ impl Sheet {
         self.decide(if handed { OPEN } else { OPEN_FOR_NOTHING });
     }
 
-    /// Has the child end without running. That is no signal: its id may be another process's by then.
-    pub(super) fn shut_gate(&self) {
+    /// Has the child end without running.
+    fn shut_gate(&self) {
         self.decide(SHUT);
     }
 
@@ -255,6 +255,26 @@ pub(super) fn begin(builder: &mut Builder) -> Result<Identity> {
     active_children();
     let default = (builder.kind, builder.number);
     Ok(Identity::of_child(builder.name.take(), default, builder.daemon))
+}
+
+/// In the parent: ends a child that is not to run.
+pub(super) fn end(child: BorrowedFd<'_>) {
+    let _ = process::signal(child, process::signals::KILL);
+    let _ = process::wait(child, true);
+}
+
+/// In the parent: ends a child that there was no descriptor for.
+pub(super) fn give_up(child: &Unborn, pid: u32) {
+    // What was to carry its outcome makes room for one.
+    child.report().close_file();
+    match process::open(pid) {
+        Ok(pidfd) => end(pidfd.as_fd()),
+        Err(_) => {
+            // No signal: its id may be another process's by now.
+            child.report().sheet().shut_gate();
+            process::reap(pid);
+        }
+    }
 }
 
 /// In the parent, the last of a start: hands over what `gift` holds, and lets the child run. `starting` is

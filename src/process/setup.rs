@@ -72,6 +72,9 @@ const STEPS: [&str; 9] = [
     "beginning a session of the child's",
 ];
 
+/// What a child says that fails before any step.
+#[cfg(feature = "serde")]
+pub(super) const NO_STEP: u32 = STEPS.len() as u32;
 const DIRECTORY: u32 = 3;
 const NICENESS: u32 = 4;
 const AFFINITY: u32 = 5;

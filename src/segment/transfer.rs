@@ -108,19 +108,18 @@ impl Prepared {
         prepared.and_where_used(true)
     }
 
-    fn and_where_used(self, everywhere: bool) -> Result<Self> {
-        let mut prepared = self;
-        let first = prepared.cores.first().map(|(core, _)| core.clone());
+    fn and_where_used(mut self, everywhere: bool) -> Result<Self> {
+        let first = self.cores.first().map(|(core, _)| core.clone());
         let is_first = |core: &Arc<Core>| first.as_ref().is_some_and(|f| Arc::ptr_eq(f, core));
         let used = |core: &Arc<Core>| core.has_handles() && (everywhere || core.is_named());
         for core in known().into_iter().filter(|core| used(core) && !is_first(core)) {
-            match prepared.add(core.clone()) {
+            match self.add(core.clone()) {
                 // It matters if the child is given anything there.
-                Err(Error::TableFull { .. }) => prepared.full.push(core),
+                Err(Error::TableFull { .. }) => self.full.push(core),
                 other => other?,
             }
         }
-        Ok(prepared)
+        Ok(self)
     }
 
     /// Takes a place for one child in each of these segments, and in no other.
